@@ -1,0 +1,85 @@
+//! One channel's row in the stats table: what its sender and receiver know, as plain values.
+//!
+//! The balancer reads the sending half, the monitor both. Not for: deciding anything.
+
+use crate::units::{ChannelId, Rate};
+use std::time::{Duration, Instant};
+
+/// Liveness of a channel's sending direction.
+///
+/// ```text
+///   Unknown --first ack--> Up <--ack-- Stalled --3 s without ack--> Down --ack--> Up
+///                           `--in flight, no ack for ~srtt + 60 ms--^
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Joined or joining; nothing was acknowledged yet.
+    Unknown,
+    /// Acknowledgements come.
+    Up,
+    /// Data is in flight and nothing comes back.
+    Stalled,
+    /// Nothing came back for seconds, or the link is gone.
+    Down,
+}
+
+/// What the sender of a channel publishes.
+#[derive(Clone, Debug)]
+pub struct SendRow {
+    pub id: ChannelId,
+    pub state: State,
+    /// When `state` began.
+    pub since: Instant,
+    /// Bytes that may be bound to this channel, counted since it was made: what was taken over so
+    /// far plus the room in the window. The balancer keeps the sum of what it has bound; the
+    /// difference is the credit.
+    pub granted_bytes: u64,
+    pub cwnd: u64,
+    pub bytes_in_flight: u64,
+    /// Bytes handed over and not yet sent (pacing).
+    pub queued_bytes: u64,
+    /// Estimated delivery rate, wire bytes.
+    pub rate: Rate,
+    /// Rate over the last second of what was acknowledged, wire bytes.
+    pub goodput: Rate,
+    pub smoothed_rtt: Duration,
+    pub min_rtt: Duration,
+    pub latest_rtt: Duration,
+    /// One-way delay without queue on the *receiver's clock minus the sender's*, microseconds: the
+    /// unknown offset is the same for all channels of a session, so channels can be compared.
+    pub base_owd_us: i64,
+    /// The queue in the link now, by one-way delay above its base.
+    pub queue_delay: Duration,
+    /// Share of packets lost over the last seconds, in millionths.
+    pub loss_ppm: u32,
+    /// Bytes on the wire per inner packet beside the packet itself (60 over IPv4, 80 over IPv6).
+    pub overhead: u32,
+    pub sent_packets: u64,
+    pub sent_bytes: u64,
+    pub lost_packets: u64,
+    pub resent_packets: u64,
+    /// Why the balancer holds the channel back, if it does: set by the balancer, for the monitor.
+    pub held_back: Option<HeldBack>,
+}
+
+/// Why a channel carries nothing although it is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Delay it would add over the best channel.
+    pub adds: Duration,
+    /// Rate it would bring.
+    pub brings: Rate,
+}
+
+/// What the receiver of a channel publishes.
+#[derive(Clone, Debug, Default)]
+pub struct ReceiveRow {
+    pub packets: u64,
+    pub bytes: u64,
+    /// Rate over the last second, wire bytes.
+    pub rate: Rate,
+    /// Datagrams that did not authenticate, and such as were seen before.
+    pub forged: u64,
+    pub replayed: u64,
+    pub malformed: u64,
+}

@@ -1,0 +1,7 @@
+//! gobonding: bonds several poor internet links into one good one.
+#![deny(unsafe_code)]
+
+pub mod channel;
+pub mod tunnel;
+pub mod units;
+pub mod wire;

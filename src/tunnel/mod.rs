@@ -1,0 +1,4 @@
+//! What spans channels. Floor 4: flow queues and balancer outwards, reordering inwards, the session.
+
+pub mod inbound;
+pub mod outbound;
