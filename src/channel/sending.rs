@@ -26,20 +26,40 @@ pub enum Transmit {
 pub struct Sending {}
 
 impl Sending {
-    pub fn new(_now: Instant, _settings: SendingSettings) -> Sending { todo!() }
+    pub fn new(_now: Instant, _settings: SendingSettings) -> Sending {
+        todo!()
+    }
     /// Packets that the balancer bound to this channel.
-    pub fn handle_run(&mut self, _now: Instant, _run: Run) { todo!() }
+    pub fn handle_run(&mut self, _now: Instant, _run: Run) {
+        todo!()
+    }
     /// An acknowledgement that speaks of this channel, whichever channel carried it.
-    pub fn handle_ack(&mut self, _now: Instant, _ack: &Ack) { todo!() }
+    pub fn handle_ack(&mut self, _now: Instant, _ack: &Ack) {
+        todo!()
+    }
     /// Frames to send soon on this channel (acks of the other direction, abandons, close). Bounded; oldest ack is replaced.
-    pub fn handle_frame(&mut self, _now: Instant, _frame: Frame) { todo!() }
+    pub fn handle_frame(&mut self, _now: Instant, _frame: Frame) {
+        todo!()
+    }
     /// The link is gone or back (netlink, send error): down at once / probe at once.
-    pub fn handle_link(&mut self, _now: Instant, _usable: bool) { todo!() }
+    pub fn handle_link(&mut self, _now: Instant, _usable: bool) {
+        todo!()
+    }
     /// The next datagram that may leave now.
-    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Transmit> { todo!() }
+    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Transmit> {
+        todo!()
+    }
     /// A packet that was lost or stranded here and should be bound again elsewhere.
-    pub fn poll_lost(&mut self) -> Option<Bound> { todo!() }
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> { todo!() }
-    pub fn handle_timeout(&mut self, _now: Instant) { todo!() }
-    pub fn row(&self, _now: Instant) -> SendRow { todo!() }
+    pub fn poll_lost(&mut self) -> Option<Bound> {
+        todo!()
+    }
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        todo!()
+    }
+    pub fn handle_timeout(&mut self, _now: Instant) {
+        todo!()
+    }
+    pub fn row(&self, _now: Instant) -> SendRow {
+        todo!()
+    }
 }

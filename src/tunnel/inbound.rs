@@ -40,15 +40,31 @@ pub struct InboundStats {
 pub struct Inbound {}
 
 impl Inbound {
-    pub fn new(_now: Instant, _settings: InboundSettings) -> Inbound { todo!() }
-    pub fn handle_arrival(&mut self, _now: Instant, _arrival: Arrival) { todo!() }
+    pub fn new(_now: Instant, _settings: InboundSettings) -> Inbound {
+        todo!()
+    }
+    pub fn handle_arrival(&mut self, _now: Instant, _arrival: Arrival) {
+        todo!()
+    }
     /// The sender gave this packet up.
-    pub fn handle_abandon(&mut self, _now: Instant, _flow: FlowTag, _seq: FlowSeq) { todo!() }
+    pub fn handle_abandon(&mut self, _now: Instant, _flow: FlowTag, _seq: FlowSeq) {
+        todo!()
+    }
     /// Channels that can deliver at the moment (for proof of loss).
-    pub fn set_live(&mut self, _now: Instant, _live: &[ChannelId]) { todo!() }
+    pub fn set_live(&mut self, _now: Instant, _live: &[ChannelId]) {
+        todo!()
+    }
     /// The next packet for TUN, in order.
-    pub fn poll_deliver(&mut self) -> Option<Packet> { todo!() }
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> { todo!() }
-    pub fn handle_timeout(&mut self, _now: Instant) { todo!() }
-    pub fn stats(&self) -> InboundStats { todo!() }
+    pub fn poll_deliver(&mut self) -> Option<Packet> {
+        todo!()
+    }
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        todo!()
+    }
+    pub fn handle_timeout(&mut self, _now: Instant) {
+        todo!()
+    }
+    pub fn stats(&self) -> InboundStats {
+        todo!()
+    }
 }

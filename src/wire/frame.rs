@@ -32,9 +32,14 @@ pub struct Ack {
 pub enum Frame {
     Ack(Ack),
     /// Please acknowledge this datagram: heartbeat and probe. Padded to the size probed for.
-    Ping { padding: u16 },
+    Ping {
+        padding: u16,
+    },
     /// The sender gives this packet of a flow up: nobody need wait for it.
-    Abandon { flow: FlowTag, seq: FlowSeq },
+    Abandon {
+        flow: FlowTag,
+        seq: FlowSeq,
+    },
     /// The sender is leaving; the session ends.
     Close,
 }

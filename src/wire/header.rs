@@ -125,14 +125,22 @@ mod tests {
                 assert_eq!(expand(n as u32, PacketNumber(largest)), PacketNumber(n));
             }
             if largest > 100 {
-                assert_eq!(expand((largest - 100) as u32, PacketNumber(largest)), PacketNumber(largest - 100));
+                assert_eq!(
+                    expand((largest - 100) as u32, PacketNumber(largest)),
+                    PacketNumber(largest - 100)
+                );
             }
         }
     }
 
     #[test]
     fn a_header_comes_back() {
-        let h = Header { kind: Kind::Data(Checksum::Partial), key_phase: true, channel: 0x0a0b0c, number_low: 77 };
+        let h = Header {
+            kind: Kind::Data(Checksum::Partial),
+            key_phase: true,
+            channel: 0x0a0b0c,
+            number_low: 77,
+        };
         assert_eq!(Header::decode(&mut Reader::new(&h.encode())), Some(h));
         assert_eq!(Header::decode(&mut Reader::new(&[1, 2, 3])), None);
     }
