@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod channel;
+pub mod io;
 pub mod tunnel;
 pub mod units;
 pub mod wire;
