@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 pub mod channel;
+pub mod config;
 pub mod io;
+pub mod monitor;
 pub mod tunnel;
 pub mod units;
 pub mod wire;

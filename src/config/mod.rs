@@ -1,0 +1,3 @@
+//! Configuration: `gobonding.yml` to settings, or a list of faults.
+
+pub mod settings;
