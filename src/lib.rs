@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod config;
+pub mod crypto;
 pub mod io;
 pub mod monitor;
 pub mod tunnel;

@@ -4,3 +4,4 @@ pub mod classify;
 pub mod flow_queue;
 pub mod inbound;
 pub mod outbound;
+pub mod session;

@@ -1,0 +1,1 @@
+//! Sliding window over packet numbers.
