@@ -2,6 +2,7 @@
 //!
 //! Not for: reading (`schema.rs`) or deciding what is right (`check.rs`). A value that is here is good.
 
+pub use crate::io::tun::Offload;
 use crate::tunnel::inbound::InboundSettings;
 use crate::tunnel::outbound::OutboundSettings;
 use crate::units::Rate;
@@ -21,6 +22,7 @@ pub struct RouterConfig {
     pub proxy_key: ProxyKey,
     pub outbound: OutboundSettings,
     pub inbound: InboundSettings,
+    /// Segmentation offload of TUN and UDP (key `offload: on` is `Probe`).
     pub offload: Offload,
     pub monitor: MonitorConfig,
     pub log: log::LevelFilter,
@@ -40,6 +42,7 @@ pub struct ProxyConfig {
     pub routers: Vec<RouterPeer>,
     pub outbound: OutboundSettings,
     pub inbound: InboundSettings,
+    /// Segmentation offload of TUN and UDP (key `offload: on` is `Probe`).
     pub offload: Offload,
     pub monitor: MonitorConfig,
     pub log: log::LevelFilter,
@@ -65,6 +68,8 @@ pub struct Address4 {
     pub local: Ipv4Addr,
     /// Prefix length of the subnet on the device (30 in the old installations).
     pub prefix: u8,
+    /// The far end of a point-to-point device; `prefix` is 32 then.
+    pub peer: Option<Ipv4Addr>,
 }
 
 /// Own IPv6 address in the tunnel.
@@ -72,6 +77,8 @@ pub struct Address4 {
 pub struct Address6 {
     pub local: Ipv6Addr,
     pub prefix: u8,
+    /// The far end of a point-to-point device; `prefix` is 128 then.
+    pub peer: Option<Ipv6Addr>,
 }
 
 /// One WAN link of the router and the way to the proxy over it.
@@ -183,13 +190,6 @@ impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
-}
-
-/// Whether segments may be merged by the kernel (GSO, GRO on TUN and UDP); probed at start when on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offload {
-    Probe,
-    Off,
 }
 
 /// What the monitor thread does.
