@@ -6,8 +6,9 @@
 use super::faults::Faults;
 use super::keys;
 use super::schema::Section;
-use super::settings::{MonitorConfig, Offload, SecretPem, TunConfig};
+use super::settings::{Address4, Address6, MonitorConfig, Offload, SecretPem, TunConfig};
 use super::values::{self, Switch};
+use super::Role;
 use crate::tunnel::inbound::InboundSettings;
 use crate::tunnel::outbound::OutboundSettings;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,6 +21,8 @@ pub const PORT: u16 = 41414;
 pub const TUN_NAME: &str = "tun0";
 /// Time between two monitor files, as in the predecessor.
 pub const MONITOR_TICK: Duration = Duration::from_secs(5);
+/// The proxy's address in the tunnel; a sole router gets the next one.
+pub const PROXY_ADDRESS4: Address4 = Address4 { local: Ipv4Addr::new(10, 41, 41, 1), prefix: 24, peer: None };
 /// Longest hold of the reorderer.
 ///
 /// Source: ALGORITHMS.md section 3.5 (60 to 400 ms, by simulation).
@@ -54,10 +57,9 @@ pub(super) struct Common {
     pub log: log::LevelFilter,
 }
 
-/// Reads the keys that both roles have. `role` is the word for the default socket's name, `own` the
-/// last number of the default tunnel address.
-pub(super) fn common(s: &mut Section, role: &str, own: u8, f: &mut Faults) -> Common {
-    let tun = tun(s, own, f);
+/// Reads the keys that both roles have.
+pub(super) fn common(s: &mut Section, role: Role, f: &mut Faults) -> Common {
+    let tun = tun(s, role, f);
     let socket = PathBuf::from(format!("/run/gobonding/{role}-{}.sock", tun.name));
     let outbound = outbound(s, f);
     let inbound = inbound(s, f);
@@ -90,13 +92,23 @@ pub(super) fn common(s: &mut Section, role: &str, own: u8, f: &mut Faults) -> Co
     }
 }
 
-fn tun(s: &mut Section, own: u8, f: &mut Faults) -> TunConfig {
+fn tun(s: &mut Section, role: Role, f: &mut Faults) -> TunConfig {
     let name = s.parsed("tunname", f, values::device).unwrap_or_else(|| TUN_NAME.to_owned());
-    let default4 =
-        super::settings::Address4 { local: Ipv4Addr::new(10, 41, 41, own), prefix: 24, peer: None };
-    let address4 = s.parsed("address4", f, values::address4).unwrap_or(Some(default4));
-    let address6 = s.parsed("address6", f, values::address6).unwrap_or(None);
-    if address4.is_none() && address6.is_none() {
+    let given4 = s.parsed("address4", f, values::address4);
+    let given6 = s.parsed("address6", f, values::address6);
+    let (address4, address6) = match role {
+        Role::Router => {
+            for (key, off) in [("address4", given4 == Some(None)), ("address6", given6 == Some(None))] {
+                if off {
+                    let remedy = "leave the key out: the proxy says which addresses the tunnel has";
+                    f.note(&s.place(key), "cannot be off on the router", remedy);
+                }
+            }
+            (given4.flatten(), given6.flatten())
+        }
+        Role::Proxy => (given4.unwrap_or(Some(PROXY_ADDRESS4)), given6.flatten()),
+    };
+    if role == Role::Proxy && address4.is_none() && address6.is_none() {
         let place = s.place("address4");
         f.note(&place, "the tunnel has no address at all", "leave address4 out, or give address6");
     }
@@ -134,8 +146,8 @@ fn inbound(s: &mut Section, f: &mut Faults) -> InboundSettings {
     }
 }
 
-/// The address of the one other host: the proxy's address for a router that is not told its own, and so on.
-pub(super) fn other4(a: &super::settings::Address4) -> Option<Ipv4Addr> {
+/// The address of a sole router: the peer, or the first other one in the subnet.
+pub(super) fn other4(a: &Address4) -> Option<Ipv4Addr> {
     if let Some(peer) = a.peer {
         return Some(peer);
     }
@@ -146,7 +158,7 @@ pub(super) fn other4(a: &super::settings::Address4) -> Option<Ipv4Addr> {
 }
 
 /// The same for IPv6.
-pub(super) fn other6(a: &super::settings::Address6) -> Option<Ipv6Addr> {
+pub(super) fn other6(a: &Address6) -> Option<Ipv6Addr> {
     if let Some(peer) = a.peer {
         return Some(peer);
     }

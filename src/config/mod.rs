@@ -24,6 +24,15 @@ pub enum Role {
     Proxy,
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Role::Router => "router",
+            Role::Proxy => "proxy",
+        })
+    }
+}
+
 /// Reads the router's file.
 pub fn load_router(file: &Path) -> Result<RouterConfig, Faults> {
     let mut config = parse_router(&read(file)?, file)?;

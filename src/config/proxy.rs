@@ -6,6 +6,7 @@ use super::keys;
 use super::schema::{Entry, Section};
 use super::settings::{ListenConfig, Network, ProxyConfig, RouterPeer};
 use super::values;
+use super::Role;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Routers a proxy may know. A guess: the handshake tries keys one after the other.
@@ -19,7 +20,7 @@ pub fn proxy(mut s: Section, f: &mut Faults) -> Option<ProxyConfig> {
     if s.entry("channels", &mut Faults::default()).is_some() {
         warnings.push("channels: only the router uses them; ignored".to_owned());
     }
-    let common = check::common(&mut s, "proxy", 1, f);
+    let common = check::common(&mut s, Role::Proxy, f);
     let listen = ListenConfig { address: listen(&mut s, f), port: common.port };
     let routers = routers(&mut s, &common, f);
     if !has_private_key {

@@ -6,6 +6,7 @@ use super::keys;
 use super::schema::{Entry, Section};
 use super::settings::{Attach, ChannelConfig, Endpoint, Host, ProxyKey, RouterConfig, SecretPem};
 use super::values::{self, Switch};
+use super::Role;
 use std::net::IpAddr;
 
 /// Channels a router may have. A guess: eight links are many already.
@@ -16,7 +17,7 @@ pub fn router(mut s: Section, f: &mut Faults) -> Option<RouterConfig> {
     let mut warnings = Vec::new();
     let has_private_key = s.has("privatekey");
     check::misplaced(&mut s, &["routers", "listen"], "proxy", f);
-    let common = check::common(&mut s, "router", 2, f);
+    let common = check::common(&mut s, Role::Router, f);
     let channels = channels(&mut s, common.port, &mut warnings, f);
     let proxy_key = proxy_key(&mut s, &common, &mut warnings, f);
     if !has_private_key {

@@ -55,7 +55,10 @@ pub struct ProxyConfig {
 pub struct TunConfig {
     /// Device name, at most 15 bytes.
     pub name: String,
+    /// Router: `None` means as the proxy says (`TunnelParams`), and that is the default.
+    /// Proxy: `None` means no IPv4 in the tunnel.
     pub address4: Option<Address4>,
+    /// The same for IPv6.
     pub address6: Option<Address6>,
     /// MTU of the device; `None` means: 1440 with channels over IPv4 alone, 1420 with IPv6 among them,
     /// less where a channel's `mtu` says so (`mtu - 60` or `mtu - 80`).

@@ -197,7 +197,9 @@ fn carry(shared: &Shared, from: &File, to: &File, zero: &AtomicU64, stop: &Atomi
         match next {
             // What waits is looked at once per `wake`: fewer and larger batches under load.
             Some(t) if t <= now + wake => sys::sleep_until(now + wake),
-            Some(t) => sys::wait_readable(from.as_raw_fd(), t.div_ceil(wake).saturating_mul(wake).min(now + LOOK_UP)),
+            Some(t) => {
+                sys::wait_readable(from.as_raw_fd(), t.div_ceil(wake).saturating_mul(wake).min(now + LOOK_UP))
+            }
             None => sys::wait_readable(from.as_raw_fd(), now + LOOK_UP),
         }
     }

@@ -133,7 +133,9 @@ fn profile(link: &Map<String, Value>, direction: &str, seed: u64, traces: &Path)
         }
         keys.extend(over.clone());
     }
-    if let Some(k) = keys.keys().find(|k| !RATE_KEYS.contains(&k.as_str()) && !OTHER_KEYS.contains(&k.as_str())) {
+    if let Some(k) =
+        keys.keys().find(|k| !RATE_KEYS.contains(&k.as_str()) && !OTHER_KEYS.contains(&k.as_str()))
+    {
         return Err(format!("unknown key {k}"));
     }
     let keys = Keys(&keys);
@@ -189,7 +191,8 @@ fn capacity(keys: &Keys<'_>, traces: &Path) -> Result<Capacity, String> {
             period,
         });
     }
-    let rate = keys.number("rate_mbit")?.ok_or("none of rate_mbit, steps, sine, trace says how fast it is")?;
+    let rate =
+        keys.number("rate_mbit")?.ok_or("none of rate_mbit, steps, sine, trace says how fast it is")?;
     Ok(Capacity::constant(bits(rate)))
 }
 
@@ -238,7 +241,9 @@ impl Keys<'_> {
         let Some(list) = self.0.get(key) else { return Ok(Vec::new()) };
         let pair = |v: &Value| Some((v.get(0)?.as_f64()?, v.get(1)?.as_f64()?));
         let pairs: Option<Vec<_>> = list.as_array().and_then(|l| l.iter().map(pair).collect());
-        pairs.filter(|p| p.windows(2).all(|w| w[0].0 < w[1].0)).ok_or(format!("{key} is no list of rising pairs"))
+        pairs
+            .filter(|p| p.windows(2).all(|w| w[0].0 < w[1].0))
+            .ok_or(format!("{key} is no list of rising pairs"))
     }
 }
 
@@ -286,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_direction_overrides_the_link() {
-        let s = parse(r#"{"rate_mbit": 20, "delay_ms": 15, "up": {"rate_mbit": 0.7, "queue_bytes": 100000}}"#);
+        let s =
+            parse(r#"{"rate_mbit": 20, "delay_ms": 15, "up": {"rate_mbit": 0.7, "queue_bytes": 100000}}"#);
         let link = &s.unwrap().links[0];
         assert_eq!(link.up.capacity, Capacity::constant(700_000));
         assert_eq!(link.down.capacity, Capacity::constant(20_000_000));
@@ -297,7 +303,8 @@ mod tests {
 
     #[test]
     fn an_override_of_the_rate_replaces_whatever_the_link_says_of_it() {
-        let s = parse(r#"{"steps": [[0, 30], [2, 5]], "steps_period_s": 4, "down": {"rate_mbit": 8}}"#).unwrap();
+        let s =
+            parse(r#"{"steps": [[0, 30], [2, 5]], "steps_period_s": 4, "down": {"rate_mbit": 8}}"#).unwrap();
         assert_eq!(s.links[0].down.capacity, Capacity::constant(8_000_000));
         assert_eq!(s.links[0].up.capacity.mean_bits_per_s(), 17_500_000);
     }
@@ -311,7 +318,10 @@ mod tests {
     #[test]
     fn faults_name_the_place() {
         let of = |links: &str| parse(links).err().unwrap();
-        assert_eq!(of(r#"{"rate_mbit": 1}, {"rate_mbit": 1, "dealy_ms": 3}"#), "links[1]: unknown key dealy_ms");
+        assert_eq!(
+            of(r#"{"rate_mbit": 1}, {"rate_mbit": 1, "dealy_ms": 3}"#),
+            "links[1]: unknown key dealy_ms"
+        );
         assert!(of(r#"{"delay_ms": 3}"#).contains("how fast"));
         assert!(of(r#"{"trace": "no-such-file"}"#).contains("no-such-file"));
         assert!(of(r#"{"rate_mbit": 1, "outages": [[1, 2, "burn"]]}"#).contains("outages"));
@@ -320,8 +330,9 @@ mod tests {
 
     #[test]
     fn outages_and_bursts_are_read() {
-        let s =
-            parse(r#"{"rate_mbit": 1, "ge": {"p_gb": 0.1, "p_bg": 0.5}, "down": {"outages": [[1, 2.5, "stall"]]}}"#);
+        let s = parse(
+            r#"{"rate_mbit": 1, "ge": {"p_gb": 0.1, "p_bg": 0.5}, "down": {"outages": [[1, 2.5, "stall"]]}}"#,
+        );
         let link = &s.unwrap().links[0];
         let want = Outage { from: SECOND, to: 5 * SECOND / 2, kind: OutageKind::Stall };
         assert_eq!((link.down.outages.clone(), link.up.outages.len()), (vec![want], 0));

@@ -38,7 +38,9 @@ impl Capacity {
         match self {
             Capacity::Steps { steps, period: None } => steps.last().map_or(0, |s| s.1),
             Capacity::Steps { period: Some(p), .. } => {
-                (Schedule::new(self.clone(), Vec::new()).offered(0, *p) * 8 * SECOND).checked_div(*p).unwrap_or(0)
+                (Schedule::new(self.clone(), Vec::new()).offered(0, *p) * 8 * SECOND)
+                    .checked_div(*p)
+                    .unwrap_or(0)
             }
             Capacity::Sine { min, max, .. } => (min + max) / 2,
             Capacity::Trace { times_ms, scale, .. } => {
