@@ -40,6 +40,9 @@ pub struct SendRow {
     pub queued_bytes: u64,
     /// Estimated delivery rate, wire bytes.
     pub rate: Rate,
+    /// `rate` if the link was the limit within the last seconds, else `Rate(u64::MAX)`: what the
+    /// receiving half takes as its return path for the feedback budget.
+    pub capacity: Rate,
     /// Rate over the last second of what was acknowledged, wire bytes.
     pub goodput: Rate,
     pub smoothed_rtt: Duration,

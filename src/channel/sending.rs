@@ -1,10 +1,27 @@
-//! (skeleton: signatures are settled, bodies are being written)
-use super::row::SendRow;
-use crate::units::*;
+//! The sending half of one channel: numbers, window, pacing, loss, liveness.
+//!
+//! The way of a packet:
+//! 1. `handle_run`: the balancer has bound it here, within the credit that `row` granted.
+//! 2. `poll_transmit`: the pacer lets it go; it gets its packet number and lies in the ring.
+//! 3. `handle_ack`: it arrived; or later ones did and it did not, or nothing did: `poll_lost`.
+//!
+//! Not for: choosing channels (tunnel/outbound.rs), sealing and sockets (threads).
+
+use super::congestion::{AckSample, Congestion, ControlSettings};
+use super::liveness::Liveness;
+use super::meter::Meter;
+use super::pacer::Pacer;
+use super::row::{SendRow, State};
+use super::rtt::Rtt;
+use super::sent::{Fate, SentPacket, SentRing};
+use super::unwrap::Unwrap;
+use crate::units::{Bound, ChannelId, Packet, PacketNumber, Rate, Reason, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
 use crate::wire::header::DataHeader;
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+/// What a channel's sender is told at its making.
 #[derive(Clone, Debug)]
 pub struct SendingSettings {
     pub id: ChannelId,
@@ -14,6 +31,7 @@ pub struct SendingSettings {
     pub overhead: u32,
     /// The owner's cap, if any.
     pub rate_max: Option<Rate>,
+    pub control: ControlSettings,
 }
 
 /// A datagram to seal and send.
@@ -23,43 +41,397 @@ pub enum Transmit {
     Control { number: PacketNumber, frames: Vec<Frame> },
 }
 
-pub struct Sending {}
+/// The sender of one channel.
+#[derive(Debug)]
+pub struct Sending {
+    settings: SendingSettings,
+    ring: SentRing,
+    rtt: Rtt,
+    congestion: Congestion,
+    pacer: Pacer,
+    liveness: Liveness,
+    unwrap: Unwrap,
+    queue: VecDeque<Bound>,
+    queued_bytes: u64,
+    frames: VecDeque<Frame>,
+    lost: VecDeque<Bound>,
+    alone: bool,
+    taken_bytes: u64,
+    last_sent: Instant,
+    largest_acked: Option<PacketNumber>,
+    /// Packets within one channel have overtaken each other: thresholds widen.
+    reordering: Duration,
+    loss_at: Option<Instant>,
+    goodput: Meter,
+    sent: Meter,
+    counters: Counters,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    sent: u64,
+    lost: u64,
+    resent: u64,
+}
 
 impl Sending {
-    pub fn new(_now: Instant, _settings: SendingSettings) -> Sending {
-        todo!()
+    pub fn new(now: Instant, settings: SendingSettings) -> Sending {
+        Sending {
+            ring: SentRing::default(),
+            rtt: Rtt::default(),
+            congestion: Congestion::new(now, settings.control.clone()),
+            pacer: Pacer::new(now),
+            liveness: Liveness::new(now),
+            unwrap: Unwrap::default(),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            frames: VecDeque::new(),
+            lost: VecDeque::new(),
+            alone: false,
+            taken_bytes: 0,
+            last_sent: now,
+            largest_acked: None,
+            reordering: Duration::ZERO,
+            loss_at: None,
+            goodput: Meter::new(now),
+            sent: Meter::new(now),
+            counters: Counters::default(),
+            settings,
+        }
     }
+
     /// Packets that the balancer bound to this channel.
-    pub fn handle_run(&mut self, _now: Instant, _run: Run) {
-        todo!()
+    pub fn handle_run(&mut self, now: Instant, run: Run) {
+        for bound in run {
+            let wire = self.wire_bytes(bound.packet.len());
+            self.taken_bytes += wire;
+            if matches!(self.liveness.state(), State::Down) && bound.reason != Reason::Copy {
+                self.lost.push_back(bound);
+                continue;
+            }
+            self.queued_bytes += wire;
+            self.queue.push_back(bound);
+        }
+        self.liveness.on_data(now);
     }
+
     /// An acknowledgement that speaks of this channel, whichever channel carried it.
-    pub fn handle_ack(&mut self, _now: Instant, _ack: &Ack) {
-        todo!()
+    pub fn handle_ack(&mut self, now: Instant, ack: &Ack) {
+        let Some(&(_, largest)) = ack.ranges.first() else { return };
+        if largest >= self.ring.next_number() {
+            return;
+        }
+        let arrived = self.unwrap.arrived(ack.received_at, ack.received_bytes);
+        let Some(news) = self.take_acked(now, ack) else { return };
+        if self.liveness.on_progress(now) != State::Up {
+            self.congestion.on_stall_end(now);
+        }
+        self.largest_acked = self.largest_acked.max(Some(largest));
+        let newest = news.newest.as_ref().filter(|n| n.0 == largest);
+        if let Some((_, packet)) = newest {
+            if !ack.detour {
+                let delay = Duration::from_micros(u64::from(ack.ack_delay_us)).min(Duration::from_millis(200));
+                self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
+            }
+        }
+        let newly_lost = self.detect_loss(now);
+        if let Some((_, packet)) = newest {
+            let owd_us = self.unwrap.delay_us(ack.received_at, packet.ticks);
+            let app_limited = packet.app_limited;
+            let sample = AckSample { newly_acked: news.bytes, newly_lost, owd_us, arrived, app_limited };
+            self.congestion.on_ack(now, sample, &mut self.rtt);
+            self.set_pace(now);
+        }
+        self.ring.forget(now, self.rtt.smoothed() * 2 + SHELL_AGE);
     }
-    /// Frames to send soon on this channel (acks of the other direction, abandons, close). Bounded; oldest ack is replaced.
-    pub fn handle_frame(&mut self, _now: Instant, _frame: Frame) {
-        todo!()
+
+    /// Frames to send soon on this channel. A newer acknowledgement takes an older one's place; when
+    /// too many wait, the oldest is dropped (acknowledgements repeat, an abandon only shortens a wait).
+    pub fn handle_frame(&mut self, frame: Frame) {
+        if let Frame::Ack(new) = &frame {
+            let same = |f: &Frame| matches!(f, Frame::Ack(a) if a.channel == new.channel && a.detour == new.detour);
+            if let Some(old) = self.frames.iter_mut().find(|f| same(f)) {
+                *old = frame;
+                return;
+            }
+        }
+        if self.frames.len() >= FRAMES_MAX {
+            self.frames.pop_front();
+        }
+        self.frames.push_back(frame);
     }
-    /// The link is gone or back (netlink, send error): down at once / probe at once.
-    pub fn handle_link(&mut self, _now: Instant, _usable: bool) {
-        todo!()
+
+    /// The link is gone, or may be back (from netlink or a send error).
+    pub fn handle_link(&mut self, now: Instant, usable: bool) {
+        self.liveness.on_link(now, usable);
+        if !usable {
+            self.give_everything_back(now);
+        }
     }
+
+    /// Whether no other channel is up: then nothing is handed back while this one stalls, because
+    /// nobody else could send it and it may have arrived.
+    pub fn set_alone(&mut self, alone: bool) {
+        if self.alone && !alone && self.liveness.state() == State::Stalled {
+            self.strand();
+        }
+        self.alone = alone;
+    }
+
     /// The next datagram that may leave now.
-    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Transmit> {
-        todo!()
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        if !self.frames.is_empty() {
+            return Some(self.control(now));
+        }
+        if now >= self.probe_at() {
+            self.liveness.on_probe(now);
+            self.frames.push_back(Frame::Ping { padding: 0 });
+            return Some(self.control(now));
+        }
+        if matches!(self.liveness.state(), State::Down) || !self.pacer.may_send(now) {
+            return None;
+        }
+        let bound = self.queue.pop_front()?;
+        Some(self.data(now, bound))
     }
+
     /// A packet that was lost or stranded here and should be bound again elsewhere.
     pub fn poll_lost(&mut self) -> Option<Bound> {
-        todo!()
+        let bound = self.lost.pop_front();
+        self.counters.resent += u64::from(bound.is_some());
+        bound
     }
+
+    /// When to call `handle_timeout` and `poll_transmit` again, and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        todo!()
+        let pace = (!self.queue.is_empty() && self.liveness.state() != State::Down).then(|| (self.pacer.next(), "pace"));
+        let live = self.liveness.deadline(self.in_flight(), &self.rtt);
+        let loss = self.loss_at.map(|t| (t, "loss"));
+        let probe = Some((self.probe_at(), "probe"));
+        [pace, live, loss, probe].into_iter().flatten().min_by_key(|d| d.0)
     }
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.loss_at.is_some_and(|t| now >= t) {
+            self.detect_loss(now);
+        }
+        let before = self.liveness.handle_timeout(now, self.in_flight(), &self.rtt);
+        let after = self.liveness.state();
+        if before == after {
+            return;
+        }
+        if after == State::Down {
+            self.give_everything_back(now);
+        } else if after == State::Stalled && !self.alone {
+            self.strand();
+        }
     }
-    pub fn row(&self, _now: Instant) -> SendRow {
-        todo!()
+
+    /// The sending half of the stats row.
+    pub fn row(&self, now: Instant) -> SendRow {
+        let state = self.liveness.state();
+        let room = self.congestion.cwnd().saturating_sub(self.ring.bytes_in_flight() + self.queued_bytes);
+        let open = state == State::Up && self.ring.len() < RING_MAX;
+        SendRow {
+            id: self.settings.id,
+            state,
+            since: self.liveness.since(),
+            granted_bytes: self.taken_bytes + if open { room } else { 0 },
+            cwnd: self.congestion.cwnd(),
+            bytes_in_flight: self.ring.bytes_in_flight(),
+            queued_bytes: self.queued_bytes,
+            rate: self.congestion.rate(now),
+            capacity: self.congestion.capacity(now),
+            goodput: self.goodput.rate(now),
+            smoothed_rtt: self.rtt.smoothed(),
+            min_rtt: self.rtt.min(),
+            latest_rtt: self.rtt.latest(),
+            base_owd_us: self.congestion.base_owd_us(),
+            queue_delay: self.congestion.queue(),
+            loss_ppm: self.congestion.loss_ppm(now),
+            overhead: self.settings.overhead,
+            sent_packets: self.counters.sent,
+            sent_bytes: self.sent.total(),
+            lost_packets: self.counters.lost,
+            resent_packets: self.counters.resent,
+            held_back: None,
+        }
+    }
+
+    fn take_acked(&mut self, now: Instant, ack: &Ack) -> Option<News> {
+        let mut news = News::default();
+        let mut late = None;
+        for &(low, high) in &ack.ranges {
+            self.ring.acknowledge(low, high, |number, packet| {
+                if packet.fate == Fate::Lost {
+                    late = Some(now.saturating_duration_since(packet.time_sent));
+                }
+                news.bytes += u64::from(packet.wire_bytes);
+                if news.newest.as_ref().is_none_or(|n| n.0 < number) {
+                    news.newest = Some((number, packet));
+                }
+            });
+        }
+        if let Some(age) = late {
+            // It was not lost, only overtaken: be as patient as would have been needed.
+            let by = age.saturating_sub(self.rtt.smoothed());
+            self.reordering = self.reordering.max(by).min(self.rtt.smoothed() / 2 + REORDERING_MAX);
+        }
+        (news.bytes > 0).then(|| {
+            self.goodput.add(now, news.bytes);
+            news
+        })
+    }
+
+    /// RFC 9002 section 6.1: by packet threshold and by time, against the largest acknowledged.
+    fn detect_loss(&mut self, now: Instant) -> u64 {
+        self.loss_at = None;
+        let Some(largest) = self.largest_acked else { return 0 };
+        let patience = self.rtt.smoothed().max(self.rtt.latest()) + self.loss_delay();
+        let mut lost = Vec::new();
+        for (number, packet) in self.ring.outstanding_below(largest) {
+            let overtaken = self.reordering.is_zero() && number.0 + PACKET_THRESHOLD <= largest.0;
+            let due = packet.time_sent + patience;
+            if overtaken || now >= due {
+                lost.push(number);
+            } else {
+                self.loss_at = Some(self.loss_at.map_or(due, |t: Instant| t.min(due)));
+                if !self.reordering.is_zero() {
+                    break;
+                }
+            }
+        }
+        let mut bytes = 0;
+        for number in lost {
+            self.counters.lost += 1;
+            bytes += PACKET_BYTES;
+            if let Some(bound) = self.ring.lose(number) {
+                give_back(&mut self.lost, bound);
+            }
+        }
+        bytes
+    }
+
+    /// Time beyond a round trip after which a packet with later ones acknowledged is lost.
+    fn loss_delay(&self) -> Duration {
+        (self.rtt.smoothed() / 8 + LOSS_DELAY_MIN).max(self.reordering)
+    }
+
+    /// Everything in flight goes again elsewhere; what was queued here as well.
+    fn strand(&mut self) {
+        let Sending { ring, lost, queue, .. } = self;
+        ring.strand(|bound| give_back(lost, bound));
+        queue.drain(..).for_each(|bound| give_back(lost, bound));
+        self.queued_bytes = 0;
+    }
+
+    fn give_everything_back(&mut self, now: Instant) {
+        self.strand();
+        self.ring.clear(drop);
+        self.loss_at = None;
+        self.congestion.reset(now);
+    }
+
+    fn set_pace(&mut self, now: Instant) {
+        let rate = self.congestion.pacing_rate(now);
+        let rate = self.settings.rate_max.map_or(rate, |max| if rate.0 == 0 { max } else { rate.min(max) });
+        self.pacer.set_rate(now, rate);
+    }
+
+    fn data(&mut self, now: Instant, bound: Bound) -> Transmit {
+        let wire = self.wire_bytes(bound.packet.len());
+        self.queued_bytes -= wire;
+        let ticks = Ticks::at(now, self.settings.epoch);
+        let header = DataHeader { flow: bound.flow, seq: bound.seq, sent: ticks };
+        let packet = bound.packet.clone();
+        let number = self.remember(now, wire, Some(bound));
+        Transmit::Data { number, header, packet }
+    }
+
+    fn control(&mut self, now: Instant) -> Transmit {
+        let mut frames = Vec::new();
+        let mut bytes = CONTROL_BYTES;
+        while let Some(frame) = self.frames.front() {
+            let size = frame.encoded_len();
+            if !frames.is_empty() && bytes + size > CONTROL_MAX {
+                break;
+            }
+            bytes += size;
+            frames.extend(self.frames.pop_front());
+        }
+        let wire = bytes as u64 + u64::from(self.settings.overhead) - crate::wire::header::OVERHEAD as u64;
+        let eliciting = frames.iter().any(Frame::is_ack_eliciting);
+        let number = if eliciting { self.remember(now, wire, None) } else { self.ring.push(None) };
+        self.pacer.on_sent(wire);
+        self.sent.add(now, wire);
+        Transmit::Control { number, frames }
+    }
+
+    /// Books an ack-eliciting datagram.
+    fn remember(&mut self, now: Instant, wire: u64, bound: Option<Bound>) -> PacketNumber {
+        if !self.in_flight() {
+            self.liveness.on_first_in_flight(now);
+        }
+        let fills = (self.ring.bytes_in_flight() + wire + 2 * PACKET_BYTES) * 5 / 4 >= self.congestion.cwnd();
+        let is_data = bound.is_some();
+        self.last_sent = now;
+        let packet = SentPacket {
+            time_sent: now,
+            ticks: Ticks::at(now, self.settings.epoch),
+            wire_bytes: wire as u32,
+            app_limited: !fills,
+            fate: Fate::InFlight,
+            bound,
+        };
+        let number = self.ring.push(Some(packet));
+        if is_data {
+            self.counters.sent += 1;
+            self.pacer.on_sent(wire);
+            self.sent.add(now, wire);
+        }
+        number
+    }
+
+    fn probe_at(&self) -> Instant {
+        self.liveness.probe_at(self.in_flight(), &self.rtt, self.last_sent)
+    }
+
+    fn in_flight(&self) -> bool {
+        self.ring.bytes_in_flight() > 0
+    }
+
+    fn wire_bytes(&self, inner: usize) -> u64 {
+        inner as u64 + u64::from(self.settings.overhead)
     }
 }
+
+/// Puts a packet on the list of those to send again; copies have done what they were for.
+fn give_back(lost: &mut VecDeque<Bound>, mut bound: Bound) {
+    if bound.reason != Reason::Copy {
+        bound.reason = Reason::Again;
+        lost.push_back(bound);
+    }
+}
+
+/// What an acknowledgement has newly acknowledged.
+#[derive(Default)]
+struct News {
+    bytes: u64,
+    newest: Option<(PacketNumber, SentPacket)>,
+}
+
+/// Source: RFC 9002 section 6.1.1.
+const PACKET_THRESHOLD: u64 = 3;
+/// Least extra patience of the time threshold. Source: ALGORITHMS section 4.7.
+const LOSS_DELAY_MIN: Duration = Duration::from_millis(2);
+const REORDERING_MAX: Duration = Duration::from_millis(100);
+/// Shells of lost packets are kept so long beyond two round trips.
+const SHELL_AGE: Duration = Duration::from_millis(100);
+const PACKET_BYTES: u64 = 1_500;
+/// Packets in flight at most: 16,384 full ones are 24 MB.
+const RING_MAX: usize = 16_384;
+const FRAMES_MAX: usize = 64;
+/// Header and tag of a control datagram.
+const CONTROL_BYTES: usize = 24;
+/// Sealed control datagrams stay below every path's MTU.
+const CONTROL_MAX: usize = 1_100;

@@ -89,6 +89,16 @@ impl Frame {
         })
     }
 
+    /// Bytes that `encode` appends, at most.
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Frame::Ack(a) => 24 + a.ranges.len().min(ACK_RANGES_MAX) * 8,
+            Frame::Ping { padding } => 3 + usize::from(*padding),
+            Frame::Abandon { .. } => 6,
+            Frame::Close => 1,
+        }
+    }
+
     /// Whether the receiver owes an acknowledgement for a datagram with this frame.
     pub fn is_ack_eliciting(&self) -> bool {
         matches!(self, Frame::Ping { .. } | Frame::Abandon { .. })

@@ -1,0 +1,295 @@
+//! The window of one channel: as much in flight as keeps the link busy with a small queue.
+//!
+//! ```text
+//!   model = rate x (base RTT + target + gap between acks) + 2 packets
+//!   queue < target/2, window in use:  cwnd grows with each acked byte     (the link may have become faster)
+//!   else:                             cwnd = model                        (and it may have become slower)
+//! ```
+//! `rate` is the highest delivery rate of the last ~100 ms, so a wrong window lasts about as long.
+//! The window is clocked by acknowledgements: when the link stops, at most `cwnd` is stranded.
+//!
+//! Loss does not cut the window, the rate shows it; except loss above 10 % with no queue to be seen:
+//! that is a policer or a very shallow buffer, and the window then leaves the queue out.
+//!
+//! Source: ALGORITHMS section 4.3; the table that decided the constants: `ControlSettings`.
+
+use super::delay::{Ask, Delay, Window};
+use super::delivery::{Arrived, Delivery};
+use super::rtt::Rtt;
+use crate::units::Rate;
+use std::time::{Duration, Instant};
+
+/// The knobs of the window rule; the defaults are what the simulator chose.
+#[derive(Clone, Debug)]
+pub struct ControlSettings {
+    /// Queue in the link to aim at.
+    pub target: Duration,
+    /// Time over which the delivery rate is measured, at least.
+    pub rate_window: Duration,
+    /// How long the highest rate counts.
+    pub rate_keep: Duration,
+    /// Growth per acknowledged byte while the queue is low, in percent.
+    pub growth_percent: u64,
+    /// Pacing rate over delivery rate, in percent.
+    pub pacing_percent: u64,
+}
+
+impl Default for ControlSettings {
+    fn default() -> ControlSettings {
+        ControlSettings {
+            target: Duration::from_millis(15),
+            rate_window: Duration::from_millis(50),
+            rate_keep: Duration::from_millis(100),
+            growth_percent: 60,
+            pacing_percent: 150,
+        }
+    }
+}
+
+/// What an acknowledgement of this channel brought.
+#[derive(Clone, Copy, Debug)]
+pub struct AckSample {
+    pub newly_acked: u64,
+    pub newly_lost: u64,
+    /// One-way delay of the newest packet, receiver's clock minus sender's, unwrapped.
+    pub owd_us: i64,
+    pub arrived: Arrived,
+    /// The newest packet was sent while there was nothing more to send.
+    pub app_limited: bool,
+}
+
+/// Window and rate of one channel.
+#[derive(Clone, Debug)]
+pub struct Congestion {
+    settings: ControlSettings,
+    cwnd: u64,
+    startup: bool,
+    delivery: Delivery,
+    delay: Delay,
+    ack_gap: Duration,
+    last_ack: Option<Instant>,
+    loss: LossMeter,
+    policed_until: Option<Instant>,
+    policed_again: Instant,
+    /// Last time when the window, not the supply, was the limit.
+    limited_at: Option<Instant>,
+}
+
+impl Congestion {
+    pub fn new(now: Instant, settings: ControlSettings) -> Congestion {
+        Congestion {
+            settings,
+            cwnd: INITIAL_CWND,
+            startup: true,
+            delivery: Delivery::new(now),
+            delay: Delay::new(now),
+            ack_gap: Duration::ZERO,
+            last_ack: None,
+            loss: LossMeter::new(now),
+            policed_until: None,
+            policed_again: now,
+            limited_at: None,
+        }
+    }
+
+    /// An acknowledgement with news. Moves `rtt`'s minimum along when the path's base has moved.
+    pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &mut Rtt) {
+        self.note_gap(now);
+        self.loss.add(now, s.newly_acked, s.newly_lost);
+        if !s.app_limited {
+            self.limited_at = Some(now);
+        }
+        let window = self.rate_window();
+        let keep = self.settings.rate_keep.max(window);
+        self.delivery.on_ack(now, s.arrived, window, keep, s.app_limited);
+        let rate = self.rate(now);
+        let target = self.target(rate);
+        let state = Window {
+            cwnd: self.cwnd,
+            at_floor: self.cwnd <= MIN_CWND,
+            rate: self.delivery.latest(),
+            target,
+            app_limited: s.app_limited,
+        };
+        let moved = self.delay.on_sample(now, s.owd_us, rtt.smoothed(), state);
+        if moved > 0 {
+            rtt.shift_min(moved);
+        }
+        self.set_cwnd(now, s, rtt, rate, target);
+    }
+
+    fn note_gap(&mut self, now: Instant) {
+        if let Some(last) = self.last_ack {
+            let gap = now.saturating_duration_since(last).min(GAP_MAX);
+            self.ack_gap = (self.ack_gap * 7 + gap) / 8;
+        }
+        self.last_ack = Some(now);
+    }
+
+    fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: &Rtt, rate: Rate, target: Duration) {
+        let queue = Duration::from_micros(self.delay.queue_us() as u64);
+        let policed = self.is_policed(now, queue, target);
+        let prop = rtt.min() + self.ack_gap.saturating_sub(GAP_FREE);
+        let room = if policed { Duration::ZERO } else { target };
+        let model = rate.bytes_in(prop + room) + 2 * PACKET;
+        let cap = rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND;
+        let low = queue < target / 2;
+        if !self.delivery.is_sampled() {
+            self.cwnd = (self.cwnd + s.newly_acked).min(STARTUP_MAX);
+            return;
+        }
+        self.startup &= queue < target && !policed;
+        let growth = if self.startup { 100 } else { self.settings.growth_percent };
+        self.cwnd = match self.delay.ask() {
+            Ask::Push => model + model / 4,
+            Ask::Drain => rate.bytes_in(prop) * 3 / 4,
+            Ask::Nothing if s.app_limited => self.cwnd.max(model).min(cap),
+            Ask::Nothing if (low || self.startup) && !policed => {
+                let grown = self.cwnd + s.newly_acked * growth / 100;
+                grown.min(cap).max(model)
+            }
+            Ask::Nothing => model,
+        }
+        .max(MIN_CWND);
+    }
+
+    /// Loss without a queue: a policer or a buffer of a few packets.
+    fn is_policed(&mut self, now: Instant, queue: Duration, target: Duration) -> bool {
+        if let Some(until) = self.policed_until {
+            if now < until {
+                return true;
+            }
+            self.policed_until = None;
+            self.policed_again = now + POLICED_RETRY;
+        }
+        let much = self.loss.ppm(now) > POLICED_LOSS_PPM;
+        if much && queue < target && now >= self.policed_again {
+            self.policed_until = Some(now + POLICED_TIME);
+            return true;
+        }
+        false
+    }
+
+    /// Data was stranded: after the stall start from half, and doubt no base for a while.
+    pub fn on_stall_end(&mut self, now: Instant) {
+        self.cwnd = (self.cwnd / 2).max(INITIAL_CWND);
+        self.delay.on_disturbance(now);
+        self.last_ack = None;
+    }
+
+    /// The link was down: what was known of it is old.
+    pub fn reset(&mut self, now: Instant) {
+        *self = Congestion::new(now, self.settings.clone());
+    }
+
+    /// Bytes that may be in flight.
+    pub fn cwnd(&self) -> u64 {
+        self.cwnd
+    }
+
+    /// Filtered delivery rate.
+    pub fn rate(&self, now: Instant) -> Rate {
+        self.delivery.rate(now)
+    }
+
+    /// Rate at which datagrams leave; zero (unpaced) before the first sample.
+    pub fn pacing_rate(&self, now: Instant) -> Rate {
+        let percent = if self.startup { 250 } else { self.settings.pacing_percent };
+        Rate(self.rate(now).0.saturating_mul(percent) / 100)
+    }
+
+    /// The capacity if it was found within the last seconds, else no limit: for feedback budgets.
+    pub fn capacity(&self, now: Instant) -> Rate {
+        let fresh = self.limited_at.is_some_and(|t| now.saturating_duration_since(t) < CAPACITY_FRESH);
+        if fresh && self.delivery.is_sampled() {
+            self.rate(now).max(Rate(1))
+        } else {
+            Rate(u64::MAX)
+        }
+    }
+
+    pub fn queue(&self) -> Duration {
+        Duration::from_micros(self.delay.queue_us() as u64)
+    }
+
+    pub fn base_owd_us(&self) -> i64 {
+        self.delay.base_us()
+    }
+
+    /// Share of bytes lost over the last second or two, in millionths.
+    pub fn loss_ppm(&self, now: Instant) -> u32 {
+        self.loss.ppm(now)
+    }
+
+    /// The queue to aim at: the setting, but not less than two packets take.
+    fn target(&self, rate: Rate) -> Duration {
+        let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(2 * PACKET) };
+        self.settings.target.max(packets.min(TARGET_MAX))
+    }
+
+    /// Time to measure the rate over: on slow links eight packets.
+    fn rate_window(&self) -> Duration {
+        let latest = self.delivery.latest();
+        let eight = if latest.0 == 0 { Duration::ZERO } else { latest.time_for(8 * PACKET) };
+        self.settings.rate_window.max(eight.min(RATE_WINDOW_MAX))
+    }
+}
+
+/// Lost and acknowledged bytes, fading over about a second.
+#[derive(Clone, Debug)]
+struct LossMeter {
+    acked: u64,
+    lost: u64,
+    at: Instant,
+}
+
+impl LossMeter {
+    fn new(now: Instant) -> LossMeter {
+        LossMeter { acked: 0, lost: 0, at: now }
+    }
+
+    fn add(&mut self, now: Instant, acked: u64, lost: u64) {
+        while now.saturating_duration_since(self.at) >= LOSS_SLICE {
+            self.at += LOSS_SLICE;
+            self.acked -= self.acked / 4;
+            self.lost -= self.lost.div_ceil(4);
+            if self.acked < 4 && self.lost < 4 {
+                (self.acked, self.lost, self.at) = (0, 0, now);
+                break;
+            }
+        }
+        self.acked += acked;
+        self.lost += lost;
+    }
+
+    fn ppm(&self, _now: Instant) -> u32 {
+        let all = self.acked + self.lost;
+        if all < 30 * PACKET {
+            return 0;
+        }
+        u32::try_from(self.lost * 1_000_000 / all).unwrap_or(1_000_000)
+    }
+}
+
+/// A full packet on the wire, bytes.
+const PACKET: u64 = 1_500;
+/// Window before anything is known. Source: RFC 6928.
+pub const INITIAL_CWND: u64 = 10 * PACKET;
+/// Least window: two packets keep the acknowledgements coming.
+pub const MIN_CWND: u64 = 2 * PACKET;
+/// Most that start-up may put in flight before there is a rate.
+const STARTUP_MAX: u64 = 200 * PACKET;
+/// The window is never more than this many times what the model gives.
+const GROWTH_CAP: u64 = 2;
+/// Gap between acknowledgements that the model's base RTT covers already.
+const GAP_FREE: Duration = Duration::from_millis(5);
+const GAP_MAX: Duration = Duration::from_millis(100);
+/// Target for links that take long for two packets, at most.
+const TARGET_MAX: Duration = Duration::from_millis(150);
+const RATE_WINDOW_MAX: Duration = Duration::from_millis(400);
+/// Loss that random errors do not explain. Source: ALGORITHMS section 4.3, rule 4 says 20 %; a guess.
+const POLICED_LOSS_PPM: u32 = 100_000;
+const POLICED_TIME: Duration = Duration::from_secs(4);
+const POLICED_RETRY: Duration = Duration::from_secs(2);
+const LOSS_SLICE: Duration = Duration::from_millis(250);
+const CAPACITY_FRESH: Duration = Duration::from_secs(5);

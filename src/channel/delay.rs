@@ -1,0 +1,251 @@
+//! Queue in the link, from one-way delay *differences*: clocks of the two hosts are never compared.
+//!
+//! ```text
+//!   q = owd - base        base = smallest owd seen
+//!
+//!   Quiet --q high though the window shrank--> Testing --rate followed the window--> base moved, Quiet
+//!                                                `--queue followed the window--> Quiet, not again for 1 s
+//!   Quiet --nothing near the base for 10 s--> Draining --one round--> base = smallest owd of the drain
+//! ```
+//! Why: a controller that believes an old base after the path has become longer (satellite,
+//! handover) takes the difference for a queue and starves itself (ALGORITHMS section 4.3, rules 5
+//! and 6). Little's law cannot tell the two apart at rest, only the answer to a push can.
+
+use crate::units::Rate;
+use std::time::{Duration, Instant};
+
+/// One-way delay of one channel.
+#[derive(Clone, Debug)]
+pub struct Delay {
+    base_us: Option<i64>,
+    latest_us: i64,
+    /// When the delay was last close to its base.
+    near_base_at: Instant,
+    /// Since when the queue has been above the target, and the window then.
+    high_since: Option<(Instant, u64)>,
+    recent: [(Instant, i64); 2],
+    mode: Mode,
+    not_before: Instant,
+}
+
+/// What the delay asks of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Nothing,
+    /// A quarter more than the rule gives, to see whether rate or queue answers.
+    Push,
+    /// Three quarters of what fills the link without a queue, to see the base.
+    Drain,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Quiet,
+    Testing { until: Instant, rate: Rate, queue_us: i64 },
+    Draining { until: Instant, ends: Instant, min_us: i64 },
+}
+
+impl Delay {
+    pub fn new(now: Instant) -> Delay {
+        Delay {
+            base_us: None,
+            latest_us: 0,
+            near_base_at: now,
+            high_since: None,
+            recent: [(now, i64::MAX); 2],
+            mode: Mode::Quiet,
+            not_before: now,
+        }
+    }
+
+    /// A sample of the one-way delay. Returns by how many microseconds the base was moved *up*.
+    pub fn on_sample(&mut self, now: Instant, owd_us: i64, rtt: Duration, now_state: Window) -> i64 {
+        self.latest_us = owd_us;
+        let base = self.base_us.unwrap_or(owd_us);
+        let base = base.min(owd_us);
+        self.base_us = Some(base);
+        let slice = rtt.max(Duration::from_millis(20));
+        if now.saturating_duration_since(self.recent[0].0) > slice {
+            self.recent[1] = self.recent[0];
+            self.recent[0] = (now, owd_us);
+        }
+        self.recent[0].1 = self.recent[0].1.min(owd_us);
+        let near_us = (now_state.target.as_micros() as i64 / 3).max(2_000);
+        if owd_us - base <= near_us {
+            self.near_base_at = now;
+        }
+        self.advance(now, owd_us, rtt, now_state)
+    }
+
+    fn advance(&mut self, now: Instant, owd_us: i64, rtt: Duration, w: Window) -> i64 {
+        match self.mode {
+            Mode::Quiet => self.watch(now, rtt, w),
+            Mode::Testing { until, rate, queue_us } => {
+                if now < until {
+                    return 0;
+                }
+                self.leave(now, rtt);
+                let faster = w.rate.0 * 100 >= rate.0 * 112;
+                if faster && self.queue_us() <= queue_us + TEST_NOISE_US {
+                    return self.rebase(now, self.recent[0].1.min(self.recent[1].1));
+                }
+            }
+            Mode::Draining { until, ends, min_us } => {
+                let min_us = if now >= until { min_us.min(owd_us) } else { min_us };
+                self.mode = Mode::Draining { until, ends, min_us };
+                if now >= ends {
+                    self.leave(now, rtt);
+                    self.near_base_at = now;
+                    if min_us != i64::MAX && min_us - self.base_us.unwrap_or(min_us) > DRAIN_NOISE_US {
+                        return self.rebase(now, min_us);
+                    }
+                }
+            }
+        }
+        0
+    }
+
+    /// Looks for the two reasons to act while quiet.
+    fn watch(&mut self, now: Instant, rtt: Duration, w: Window) {
+        let high = self.queue_us() > w.target.as_micros() as i64;
+        match (high, self.high_since) {
+            (false, _) => self.high_since = None,
+            (true, None) => self.high_since = Some((now, w.cwnd)),
+            (true, Some((since, cwnd))) => {
+                let long = now.saturating_duration_since(since) > (rtt * 3).max(HIGH_MIN);
+                let shrank = w.cwnd * 100 <= cwnd * 75 || w.at_floor;
+                if long && shrank && !w.app_limited && now >= self.not_before {
+                    let until = now + rtt + rtt / 2;
+                    self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.queue_us() };
+                    return;
+                }
+            }
+        }
+        let stale = now.saturating_duration_since(self.near_base_at) > BASE_STALE;
+        if stale && !w.app_limited && now >= self.not_before {
+            let until = now + rtt;
+            let ends = until + (rtt / 2).max(Duration::from_millis(10));
+            self.mode = Mode::Draining { until, ends, min_us: i64::MAX };
+        }
+    }
+
+    fn leave(&mut self, now: Instant, rtt: Duration) {
+        self.mode = Mode::Quiet;
+        self.high_since = None;
+        self.not_before = now + TEST_PAUSE.max(rtt * 4);
+    }
+
+    fn rebase(&mut self, now: Instant, to_us: i64) -> i64 {
+        let from = self.base_us.unwrap_or(to_us);
+        self.base_us = Some(to_us);
+        self.near_base_at = now;
+        to_us - from
+    }
+
+    /// After a stall or outage the delay says nothing for a while.
+    pub fn on_disturbance(&mut self, now: Instant) {
+        self.mode = Mode::Quiet;
+        self.high_since = None;
+        self.not_before = now + TEST_PAUSE;
+    }
+
+    /// What the window should do beside its rule.
+    pub fn ask(&self) -> Ask {
+        match self.mode {
+            Mode::Quiet => Ask::Nothing,
+            Mode::Testing { .. } => Ask::Push,
+            Mode::Draining { .. } => Ask::Drain,
+        }
+    }
+
+    /// Queue at the newest sample, microseconds, never below zero.
+    pub fn queue_us(&self) -> i64 {
+        self.base_us.map_or(0, |b| (self.latest_us - b).max(0))
+    }
+
+    /// Smallest one-way delay, on the receiver's clock minus the sender's.
+    pub fn base_us(&self) -> i64 {
+        self.base_us.unwrap_or(0)
+    }
+}
+
+/// What the controller knows when a sample comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub cwnd: u64,
+    pub at_floor: bool,
+    pub rate: Rate,
+    pub target: Duration,
+    pub app_limited: bool,
+}
+
+/// A drain that sees the delay this close to the base leaves the base. A guess: twice a radio frame.
+const DRAIN_NOISE_US: i64 = 3_000;
+/// Growth of the queue that a push may bring by chance. Source: ALGORITHMS section 4.3, rule 5.
+const TEST_NOISE_US: i64 = 5_000;
+/// Shortest time of a high queue before it is doubted.
+const HIGH_MIN: Duration = Duration::from_millis(150);
+/// Time without a sample near the base after which it is looked for. Source: ALGORITHMS 4.3, rule 6.
+const BASE_STALE: Duration = Duration::from_secs(10);
+/// Time between two tests, and after a disturbance.
+const TEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(40);
+
+    fn window(cwnd: u64, rate: u64) -> Window {
+        let target = Duration::from_millis(15);
+        Window { cwnd, at_floor: false, rate: Rate(rate), target, app_limited: false }
+    }
+
+    /// Feeds samples 5 ms apart until `ask` changes or `n` are used up; returns the time after.
+    fn until_ask(d: &mut Delay, mut t: Instant, owd_us: i64, w: Window, n: u32) -> Instant {
+        let before = d.ask();
+        for _ in 0..n {
+            t += Duration::from_millis(5);
+            d.on_sample(t, owd_us, RTT, w);
+            if d.ask() != before {
+                break;
+            }
+        }
+        t
+    }
+
+    #[test]
+    fn a_moved_base_is_found_when_the_rate_follows_the_window() {
+        let t = Instant::now();
+        let mut d = Delay::new(t);
+        d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
+        let t = until_ask(&mut d, t, 60_000, window(100_000, 1_000_000), 1);
+        let t = until_ask(&mut d, t, 60_000, window(60_000, 600_000), 100);
+        assert_eq!(d.ask(), Ask::Push);
+        until_ask(&mut d, t, 60_000, window(75_000, 750_000), 100);
+        assert_eq!(d.ask(), Ask::Nothing);
+        assert_eq!(d.queue_us(), 0);
+    }
+
+    #[test]
+    fn a_true_queue_stays_a_queue() {
+        let t = Instant::now();
+        let mut d = Delay::new(t);
+        d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
+        let t = until_ask(&mut d, t, 60_000, window(100_000, 1_000_000), 1);
+        let t = until_ask(&mut d, t, 60_000, window(60_000, 600_000), 100);
+        until_ask(&mut d, t, 80_000, window(75_000, 600_000), 100);
+        assert_eq!(d.queue_us(), 60_000);
+    }
+
+    #[test]
+    fn a_base_not_seen_for_ten_seconds_is_looked_for() {
+        let t = Instant::now();
+        let mut d = Delay::new(t);
+        d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
+        let t = until_ask(&mut d, t, 34_000, window(100_000, 1_000_000), 5_000);
+        assert_eq!(d.ask(), Ask::Drain);
+        until_ask(&mut d, t, 28_000, window(70_000, 1_000_000), 100);
+        assert_eq!(d.base_us(), 28_000);
+    }
+}

@@ -1,0 +1,163 @@
+//! How fast a channel delivers, by its *receiver's* clock: bytes that arrived / time between arrivals.
+//!
+//! The receiver's clock makes the rate blind to jitter and bunching on the way of the
+//! acknowledgements. The filter keeps the highest rate of the last ~100 ms (ALGORITHMS section 4.3).
+//! Samples taken while the sender had nothing to send (app_limited) may raise, never lower.
+
+use crate::units::Rate;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What one acknowledgement says about arrivals.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    /// The receiver's clock when the largest packet arrived, unwrapped, microseconds.
+    pub at_us: i64,
+    /// Bytes that had arrived by then, unwrapped.
+    pub bytes: u64,
+}
+
+/// Windowed-maximum filter over the delivery rate.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Arrivals of the last while, oldest first.
+    arrivals: VecDeque<Arrived>,
+    /// Candidate maxima: falling rates with their times.
+    maxima: VecDeque<(Instant, Rate)>,
+    /// What an app-limited channel remembers, decaying.
+    remembered: Rate,
+    remembered_at: Instant,
+    latest: Rate,
+    sampled: bool,
+}
+
+impl Delivery {
+    pub fn new(now: Instant) -> Delivery {
+        Delivery {
+            arrivals: VecDeque::new(),
+            maxima: VecDeque::new(),
+            remembered: Rate(0),
+            remembered_at: now,
+            latest: Rate(0),
+            sampled: false,
+        }
+    }
+
+    /// Takes in an acknowledgement; `window` is the time to measure over, `keep` how long a maximum counts.
+    pub fn on_ack(&mut self, now: Instant, a: Arrived, window: Duration, keep: Duration, app_limited: bool) {
+        if self.arrivals.back().is_some_and(|b| a.at_us <= b.at_us || a.bytes < b.bytes) {
+            return;
+        }
+        if self.arrivals.back().is_some_and(|b| a.at_us - b.at_us > SILENCE_US) {
+            self.arrivals.clear();
+        }
+        self.arrivals.push_back(a);
+        let window_us = window.as_micros() as i64;
+        while self.arrivals.len() > 2 && self.arrivals.get(1).is_some_and(|b| a.at_us - b.at_us >= window_us) {
+            self.arrivals.pop_front();
+        }
+        if self.arrivals.len() > ARRIVALS_MAX {
+            self.arrivals.pop_front();
+        }
+        let Some(first) = self.arrivals.front() else { return };
+        let over = a.at_us - first.at_us;
+        if over < window_us / 2 {
+            return;
+        }
+        let rate = Rate::from_bytes(a.bytes - first.bytes, Duration::from_micros(over as u64));
+        self.latest = rate;
+        self.on_sample(now, rate, keep, app_limited);
+    }
+
+    fn on_sample(&mut self, now: Instant, rate: Rate, keep: Duration, app_limited: bool) {
+        let before = self.rate(now);
+        self.sampled = true;
+        if app_limited && rate < before {
+            // Nothing to send proves nothing: what was known stays, fading slowly.
+            self.remembered = before;
+            self.remembered_at = now;
+            return;
+        }
+        self.remembered = Rate(0);
+        while self.maxima.back().is_some_and(|m| m.1 <= rate) {
+            self.maxima.pop_back();
+        }
+        self.maxima.push_back((now, rate));
+        while self.maxima.len() > 1
+            && self.maxima.front().is_some_and(|m| now.saturating_duration_since(m.0) > keep)
+        {
+            self.maxima.pop_front();
+        }
+    }
+
+    /// The filtered rate.
+    pub fn rate(&self, now: Instant) -> Rate {
+        let idle_ms = now.saturating_duration_since(self.remembered_at).as_millis().min(60_000) as u64;
+        // Half is left after 4 s: a guess between ALGORITHMS' "75 % per s for 2 s" and a call that pauses.
+        let halves = (idle_ms / 4_000).min(20);
+        let part = 4_000 - (idle_ms % 4_000) / 2;
+        let remembered = (self.remembered.0 >> halves) * part / 4_000;
+        Rate(self.maxima.front().map_or(0, |m| m.1 .0).max(remembered))
+    }
+
+    /// The newest sample alone.
+    pub fn latest(&self) -> Rate {
+        self.latest
+    }
+
+    /// Whether there was a sample at all.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// Forgets the rate (the link was down).
+    pub fn reset(&mut self, now: Instant) {
+        *self = Delivery::new(now);
+    }
+}
+
+/// Arrivals kept at most; with one acknowledgement a millisecond half a second.
+const ARRIVALS_MAX: usize = 512;
+/// Arrivals further apart than this are not one measurement.
+const SILENCE_US: i64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn feed(d: &mut Delivery, t: Instant, from_ms: u64, to_ms: u64, bytes_per_ms: u64, bytes: &mut u64, idle: bool) {
+        for i in from_ms..to_ms {
+            *bytes += bytes_per_ms;
+            let a = Arrived { at_us: i as i64 * 1_000, bytes: *bytes };
+            d.on_ack(t + MS * i as u32, a, MS * 50, MS * 100, idle);
+        }
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_receivers_clock() {
+        let t = Instant::now();
+        let (mut d, mut bytes) = (Delivery::new(t), 0);
+        feed(&mut d, t, 0, 200, 1_000, &mut bytes, false);
+        assert_eq!(d.rate(t + MS * 200), Rate(1_000_000));
+    }
+
+    #[test]
+    fn a_drop_is_believed_within_window_and_keep() {
+        let t = Instant::now();
+        let (mut d, mut bytes) = (Delivery::new(t), 0);
+        feed(&mut d, t, 0, 200, 1_000, &mut bytes, false);
+        feed(&mut d, t, 200, 360, 100, &mut bytes, false);
+        assert!(d.rate(t + MS * 360).0 < 150_000, "{:?}", d.rate(t + MS * 360));
+    }
+
+    #[test]
+    fn having_nothing_to_send_does_not_lower_the_rate_at_once() {
+        let t = Instant::now();
+        let (mut d, mut bytes) = (Delivery::new(t), 0);
+        feed(&mut d, t, 0, 200, 1_000, &mut bytes, false);
+        feed(&mut d, t, 200, 700, 10, &mut bytes, true);
+        assert!(d.rate(t + MS * 700).0 > 900_000, "{:?}", d.rate(t + MS * 700));
+    }
+}

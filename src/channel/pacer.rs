@@ -1,0 +1,82 @@
+//! When the next datagram may leave: a token bucket at a little more than the channel's rate.
+//!
+//! It protects shallow buffers in modems from bursts (ALGORITHMS section 4.3, rule 7).
+
+use crate::units::Rate;
+use std::time::{Duration, Instant};
+
+/// Token bucket; a datagram may leave while it is not in debt.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    rate: Rate,
+    tokens: i64,
+    at: Instant,
+}
+
+impl Pacer {
+    pub fn new(now: Instant) -> Pacer {
+        Pacer { rate: Rate(0), tokens: BURST_MIN, at: now }
+    }
+
+    /// Sets the rate; zero means unpaced.
+    pub fn set_rate(&mut self, now: Instant, rate: Rate) {
+        self.refill(now);
+        self.rate = rate;
+    }
+
+    /// Whether a datagram may leave.
+    pub fn may_send(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.rate.0 == 0 || self.tokens > 0
+    }
+
+    pub fn on_sent(&mut self, bytes: u64) {
+        self.tokens -= bytes as i64;
+    }
+
+    /// When a datagram may leave that may not now.
+    pub fn next(&self) -> Instant {
+        self.at + self.rate.time_for((-self.tokens).max(0) as u64 + 1) + SLACK
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let earned = self.rate.bytes_in(now.saturating_duration_since(self.at));
+        let burst = (self.rate.bytes_in(BURST_TIME) as i64).max(BURST_MIN);
+        self.tokens += earned as i64;
+        if self.tokens >= burst || self.rate.0 == 0 {
+            self.tokens = self.tokens.min(burst);
+            self.at = self.at.max(now);
+        } else {
+            // Only time that earned whole bytes is used up, else frequent calls would earn nothing.
+            self.at += self.rate.time_for(earned);
+        }
+    }
+}
+
+/// Largest burst: what the rate carries in this time, but not less than two full packets.
+const BURST_TIME: Duration = Duration::from_millis(2);
+const BURST_MIN: i64 = 3_000;
+/// Wake-ups are late anyway; waking a little later sends more at once.
+const SLACK: Duration = Duration::from_micros(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_a_second_the_rate_is_kept() {
+        let t = Instant::now();
+        let mut p = Pacer::new(t);
+        p.set_rate(t, Rate(1_000_000));
+        let (mut now, mut sent) = (t, 0u64);
+        while now < t + Duration::from_secs(1) {
+            if p.may_send(now) {
+                p.on_sent(1_500);
+                sent += 1_500;
+            } else {
+                now = p.next();
+            }
+        }
+        assert!((970_000..1_010_000).contains(&sent), "{sent}");
+    }
+}
