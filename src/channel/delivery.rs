@@ -53,7 +53,8 @@ impl Delivery {
         }
         self.arrivals.push_back(a);
         let window_us = window.as_micros() as i64;
-        while self.arrivals.len() > 2 && self.arrivals.get(1).is_some_and(|b| a.at_us - b.at_us >= window_us) {
+        while self.arrivals.len() > 2 && self.arrivals.get(1).is_some_and(|b| a.at_us - b.at_us >= window_us)
+        {
             self.arrivals.pop_front();
         }
         if self.arrivals.len() > ARRIVALS_MAX {
@@ -109,11 +110,6 @@ impl Delivery {
     pub fn is_sampled(&self) -> bool {
         self.sampled
     }
-
-    /// Forgets the rate (the link was down).
-    pub fn reset(&mut self, now: Instant) {
-        *self = Delivery::new(now);
-    }
 }
 
 /// Arrivals kept at most; with one acknowledgement a millisecond half a second.
@@ -127,7 +123,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn feed(d: &mut Delivery, t: Instant, from_ms: u64, to_ms: u64, bytes_per_ms: u64, bytes: &mut u64, idle: bool) {
+    fn feed(
+        d: &mut Delivery,
+        t: Instant,
+        from_ms: u64,
+        to_ms: u64,
+        bytes_per_ms: u64,
+        bytes: &mut u64,
+        idle: bool,
+    ) {
         for i in from_ms..to_ms {
             *bytes += bytes_per_ms;
             let a = Arrived { at_us: i as i64 * 1_000, bytes: *bytes };

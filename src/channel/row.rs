@@ -34,6 +34,8 @@ pub struct SendRow {
     /// far plus the room in the window. The balancer keeps the sum of what it has bound; the
     /// difference is the credit.
     pub granted_bytes: u64,
+    /// Bytes taken over from the balancer so far.
+    pub taken_bytes: u64,
     pub cwnd: u64,
     pub bytes_in_flight: u64,
     /// Bytes handed over and not yet sent (pacing).

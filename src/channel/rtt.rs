@@ -23,7 +23,7 @@ impl Default for Rtt {
 impl Rtt {
     /// A sample: time from sending to the arrival of the acknowledgement, less `ack_delay`.
     pub fn on_sample(&mut self, rtt: Duration, ack_delay: Duration) {
-        let rtt = if self.sampled && rtt > self.min + ack_delay { rtt - ack_delay } else { rtt };
+        let rtt = if self.sampled && rtt >= self.min + ack_delay { rtt - ack_delay } else { rtt };
         let rtt = rtt.max(Duration::from_micros(50));
         self.latest = rtt;
         if !self.sampled {

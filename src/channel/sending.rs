@@ -130,7 +130,8 @@ impl Sending {
         let newest = news.newest.as_ref().filter(|n| n.0 == largest);
         if let Some((_, packet)) = newest {
             if !ack.detour {
-                let delay = Duration::from_micros(u64::from(ack.ack_delay_us)).min(Duration::from_millis(200));
+                let delay =
+                    Duration::from_micros(u64::from(ack.ack_delay_us)).min(Duration::from_millis(200));
                 self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
             }
         }
@@ -149,7 +150,8 @@ impl Sending {
     /// too many wait, the oldest is dropped (acknowledgements repeat, an abandon only shortens a wait).
     pub fn handle_frame(&mut self, frame: Frame) {
         if let Frame::Ack(new) = &frame {
-            let same = |f: &Frame| matches!(f, Frame::Ack(a) if a.channel == new.channel && a.detour == new.detour);
+            let same =
+                |f: &Frame| matches!(f, Frame::Ack(a) if a.channel == new.channel && a.detour == new.detour);
             if let Some(old) = self.frames.iter_mut().find(|f| same(f)) {
                 *old = frame;
                 return;
@@ -204,7 +206,8 @@ impl Sending {
 
     /// When to call `handle_timeout` and `poll_transmit` again, and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let pace = (!self.queue.is_empty() && self.liveness.state() != State::Down).then(|| (self.pacer.next(), "pace"));
+        let pace = (!self.queue.is_empty() && self.liveness.state() != State::Down)
+            .then(|| (self.pacer.next(), "pace"));
         let live = self.liveness.deadline(self.in_flight(), &self.rtt);
         let loss = self.loss_at.map(|t| (t, "loss"));
         let probe = Some((self.probe_at(), "probe"));
@@ -237,6 +240,7 @@ impl Sending {
             state,
             since: self.liveness.since(),
             granted_bytes: self.taken_bytes + if open { room } else { 0 },
+            taken_bytes: self.taken_bytes,
             cwnd: self.congestion.cwnd(),
             bytes_in_flight: self.ring.bytes_in_flight(),
             queued_bytes: self.queued_bytes,

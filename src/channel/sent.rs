@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Where a sent packet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     InFlight,
     /// Given to another channel because this one stalled; an acknowledgement may still come.
     Stranded,
@@ -19,7 +19,7 @@ pub enum Fate {
 
 /// One ack-eliciting datagram.
 #[derive(Clone, Debug)]
-pub struct SentPacket {
+pub(super) struct SentPacket {
     pub time_sent: Instant,
     pub ticks: Ticks,
     pub wire_bytes: u32,
@@ -31,7 +31,7 @@ pub struct SentPacket {
 
 /// The ring.
 #[derive(Clone, Debug, Default)]
-pub struct SentRing {
+pub(super) struct SentRing {
     /// Number of the first slot.
     first: u64,
     slots: VecDeque<Option<SentPacket>>,
@@ -56,7 +56,12 @@ impl SentRing {
     }
 
     /// Takes out the packets of an acknowledged range, newest last.
-    pub fn acknowledge(&mut self, low: PacketNumber, high: PacketNumber, mut each: impl FnMut(PacketNumber, SentPacket)) {
+    pub fn acknowledge(
+        &mut self,
+        low: PacketNumber,
+        high: PacketNumber,
+        mut each: impl FnMut(PacketNumber, SentPacket),
+    ) {
         let end = self.next_number().0;
         if high.0 >= end {
             return;
@@ -73,7 +78,10 @@ impl SentRing {
     }
 
     /// Packets older than `below` that are not lost yet, oldest first, with what decides on them.
-    pub fn outstanding_below(&self, below: PacketNumber) -> impl Iterator<Item = (PacketNumber, &SentPacket)> {
+    pub fn outstanding_below(
+        &self,
+        below: PacketNumber,
+    ) -> impl Iterator<Item = (PacketNumber, &SentPacket)> {
         let count = below.0.saturating_sub(self.first) as usize;
         self.slots.iter().take(count).enumerate().filter_map(|(i, s)| {
             let p = s.as_ref().filter(|p| p.fate != Fate::Lost)?;
@@ -123,11 +131,6 @@ impl SentRing {
         self.bytes_in_flight = 0;
     }
 
-    /// The oldest packet that is still in flight.
-    pub fn oldest(&self) -> Option<&SentPacket> {
-        self.slots.iter().flatten().find(|p| p.fate != Fate::Lost)
-    }
-
     pub fn bytes_in_flight(&self) -> u64 {
         self.bytes_in_flight
     }
@@ -135,10 +138,6 @@ impl SentRing {
     /// Slots in use, for the bound.
     pub fn len(&self) -> usize {
         self.slots.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 
     fn trim(&mut self) {

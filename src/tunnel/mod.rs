@@ -1,9 +1,11 @@
 //! What spans channels. Floor 4: flow queues and balancer outwards, reordering inwards, the session.
 
+mod balancer;
 pub mod classify;
 mod codel;
 pub mod flow_queue;
 mod flow_rate;
+mod hold_back;
 pub mod inbound;
 pub mod outbound;
 pub mod session;

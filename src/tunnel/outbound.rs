@@ -1,23 +1,43 @@
-//! (skeleton: signatures are settled, bodies are being written)
+//! The way of an inner packet from TUN to a channel.
+//!
+//! 1. `handle_packet`: classified by flow, queued by flow (`flow_queue.rs`): before the split.
+//! 2. `set_rows`: a fresh copy of the stats table; credit opens.
+//! 3. `poll_run`: what was lost goes first, then what the flow queues give; the balancer names a
+//!    channel with credit (late binding); the packet gets its flow sequence and is bound.
+//! 4. `handle_lost`: a channel lost it or stalled; it goes again elsewhere, within a deadline.
+//!
+//! Not for: windows (channel/), order at the far end (`inbound.rs`).
+
+use super::balancer::{choose, second, Lane, Want};
+use super::classify::Classifier;
+use super::flow_queue::{FlowQueueSettings, FlowQueues};
+use super::hold_back::HoldBack;
 use crate::channel::row::{HeldBack, SendRow};
-use crate::units::*;
-use std::time::Instant;
+use crate::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, Rate, Reason, Run};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// How packets are spread over the channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balancer {
+    /// By credit and expected arrival.
     #[default]
     Adaptive,
+    /// In proportion to the measured rates.
     Relative,
+    /// 90 % on the fastest, 10 % on the others.
     Prio,
+    /// Every packet on all channels.
     Redundant,
 }
 
+/// What the outbound side is told at its making.
 #[derive(Clone, Debug)]
 pub struct OutboundSettings {
     pub balancer: Balancer,
-    /// Memory the flow queues may use, bytes (default 32 MiB).
-    pub queue_bytes_max: usize,
+    /// Key of the flow hash: random, so that strangers cannot make flows collide.
+    pub hash_key: [u64; 2],
+    pub queues: FlowQueueSettings,
 }
 
 /// Counters for the monitor.
@@ -37,51 +57,333 @@ pub struct OutboundStats {
     pub malformed: u64,
 }
 
-pub struct Outbound {}
+/// Flow queues, balancer and flow sequences of one session's sending direction.
+pub struct Outbound {
+    settings: OutboundSettings,
+    classifier: Classifier,
+    queues: FlowQueues,
+    again: VecDeque<Bound>,
+    copies: VecDeque<(ChannelId, Bound)>,
+    abandoned: VecDeque<(FlowTag, FlowSeq)>,
+    /// Next sequence of each flow tag: 256 KiB, so that no flow's state is ever lost.
+    sequences: Vec<u32>,
+    lanes: Vec<Lane>,
+    hold_back: HoldBack,
+    peak: Peak,
+    copy_budget: Budget,
+    frozen: bool,
+    stats: OutboundStats,
+}
 
 impl Outbound {
-    pub fn new(_now: Instant, _settings: OutboundSettings) -> Outbound {
-        todo!()
+    pub fn new(now: Instant, settings: OutboundSettings) -> Outbound {
+        Outbound {
+            classifier: Classifier::new(settings.hash_key),
+            queues: FlowQueues::new(now, settings.queues.clone()),
+            again: VecDeque::new(),
+            copies: VecDeque::new(),
+            abandoned: VecDeque::new(),
+            sequences: vec![0; 1 << 16],
+            lanes: Vec::new(),
+            hold_back: HoldBack::default(),
+            peak: Peak::new(now),
+            copy_budget: Budget::new(now),
+            frozen: false,
+            stats: OutboundStats::default(),
+            settings,
+        }
     }
-    /// An inner packet from TUN.
-    pub fn handle_packet(&mut self, _now: Instant, _packet: Packet) {
-        todo!()
+
+    /// An inner packet from TUN. What is no IP packet is counted and dropped.
+    pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
+        match self.classifier.classify(&packet.bytes) {
+            Some(flow) => self.queues.push(now, packet, &flow),
+            None => self.stats.malformed += 1,
+        }
     }
+
     /// A packet that a channel lost (`Sending::poll_lost`): it goes again before anything new.
-    pub fn handle_lost(&mut self, _now: Instant, _lost: Bound) {
-        todo!()
+    pub fn handle_lost(&mut self, now: Instant, lost: Bound) {
+        let late = now.saturating_duration_since(lost.bound_at) > RESEND_DEADLINE;
+        if late || self.again.len() >= AGAIN_MAX {
+            self.abandon(&lost);
+            return;
+        }
+        // Oldest first, as the receiver waits for the oldest.
+        let at = self.again.partition_point(|b| b.bound_at <= lost.bound_at);
+        self.again.insert(at, lost);
     }
+
     /// A fresh copy of the stats table's sending halves. Channels not in it are gone.
-    pub fn set_rows(&mut self, _now: Instant, _rows: &[SendRow]) {
-        todo!()
+    pub fn set_rows(&mut self, now: Instant, rows: &[SendRow]) {
+        self.lanes.retain(|l| rows.iter().any(|r| r.id == l.id()));
+        for row in rows {
+            match self.lanes.iter_mut().find(|l| l.id() == row.id) {
+                Some(lane) => lane.update(row.clone()),
+                None => self.lanes.push(Lane::new(row.clone())),
+            }
+        }
+        if self.settings.balancer == Balancer::Adaptive {
+            self.hold_back.on_rows(now, &mut self.lanes);
+        }
+        self.set_drain(now);
     }
-    /// The next run whose channel has credit. Call until `None` after every handle_*, set_rows.
-    pub fn poll_run(&mut self, _now: Instant) -> Option<(ChannelId, Run)> {
-        todo!()
+
+    /// The next run whose channel has credit. Call until `None` after every `handle_*` and `set_rows`.
+    pub fn poll_run(&mut self, now: Instant) -> Option<(ChannelId, Run)> {
+        if let Some((channel, bound)) = self.copies.pop_front() {
+            return Some((channel, vec![bound]));
+        }
+        if let Some(run) = self.poll_again(now) {
+            return Some(run);
+        }
+        self.poll_new(now)
     }
-    /// A packet given up after it had got its flow sequence: tell the peer (Frame::Abandon on any channel).
+
+    /// A packet given up after it had got its flow sequence: tell the peer on any channel.
     pub fn poll_abandoned(&mut self) -> Option<(FlowTag, FlowSeq)> {
-        todo!()
+        self.abandoned.pop_front()
     }
+
     /// Whether TUN may be read: false is back-pressure.
     pub fn has_room(&self) -> bool {
-        todo!()
+        self.queues.room_bytes() > ROOM_MIN
     }
+
     /// True while packets wait for credit: then the caller wants to hear of each change of the rows.
     pub fn is_waiting(&self) -> bool {
-        todo!()
+        !self.queues.is_empty() || !self.again.is_empty()
     }
+
+    /// When to call `handle_timeout` and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        todo!()
+        self.again.front().map(|b| (b.bound_at + RESEND_DEADLINE, "deadline"))
     }
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
+
+    /// Gives up what is too old to be sent again.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.again.front().is_some_and(|b| now.saturating_duration_since(b.bound_at) >= RESEND_DEADLINE)
+        {
+            if let Some(bound) = self.again.pop_front() {
+                self.abandon(&bound);
+            }
+        }
     }
+
     pub fn stats(&self) -> OutboundStats {
-        todo!()
+        let queues = self.queues.stats();
+        OutboundStats {
+            queue_packets: queues.queue_packets,
+            queue_bytes: queues.queue_bytes,
+            aqm_dropped: queues.dropped,
+            aqm_marked: queues.marked,
+            overflow_dropped: queues.overflowed,
+            acks_thinned: queues.thinned,
+            ..self.stats.clone()
+        }
     }
+
     /// Channels held back, with the reason, for the monitor.
     pub fn held_back(&self) -> Vec<(ChannelId, HeldBack)> {
-        todo!()
+        self.hold_back.reasons()
+    }
+
+    fn poll_again(&mut self, now: Instant) -> Option<(ChannelId, Run)> {
+        self.handle_timeout(now);
+        let head = self.again.front()?;
+        let want = Want {
+            bytes: head.packet.len() as u64,
+            sparse: head.class == Class::Sparse,
+            backlog: self.queues.queue_bytes(),
+        };
+        let lane = choose(Balancer::Adaptive, &mut self.lanes, want)?;
+        let bound = self.again.pop_front()?;
+        self.stats.resent += 1;
+        Some(self.bind(lane, bound))
+    }
+
+    fn poll_new(&mut self, now: Instant) -> Option<(ChannelId, Run)> {
+        let head = self.queues.peek(now)?;
+        let sparse = head.class == Class::Sparse;
+        let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
+        let want = Want { bytes: head.len as u64, sparse, backlog };
+        let lane = choose(self.settings.balancer, &mut self.lanes, want)?;
+        let (channel, mut run) = {
+            let bound = self.number(now)?;
+            self.bind_first(now, lane, want, bound)
+        };
+        // The run goes on while the channel has credit, for about a millisecond of its rate.
+        let rate = self.lanes[lane].row.rate;
+        let most = (rate.bytes_in(RUN_TIME) / 1_500).clamp(1, RUN_MAX) as usize;
+        while !sparse && self.settings.balancer != Balancer::Redundant && run.len() < most {
+            let Some(head) = self.queues.peek(now) else { break };
+            let wire = head.len as i64 + i64::from(self.lanes[lane].row.overhead);
+            if head.class == Class::Sparse || self.lanes[lane].credit() < wire {
+                break;
+            }
+            let Some(bound) = self.number(now) else { break };
+            run.extend(self.bind_first(now, lane, want, bound).1);
+        }
+        Some((channel, run))
+    }
+
+    /// Takes the next packet out of the flow queues and numbers it.
+    fn number(&mut self, now: Instant) -> Option<Bound> {
+        let queued = self.queues.pop(now)?;
+        let next = &mut self.sequences[usize::from(queued.flow.0)];
+        let seq = FlowSeq(*next);
+        *next = seq.plus(1).0;
+        self.stats.packets += 1;
+        self.stats.bytes += queued.packet.len() as u64;
+        Some(Bound {
+            packet: queued.packet,
+            flow: queued.flow,
+            seq,
+            class: queued.class,
+            bound_at: now,
+            reason: Reason::First,
+        })
+    }
+
+    /// Binds a new packet, and copies of it where that is wanted.
+    fn bind_first(&mut self, now: Instant, lane: usize, want: Want, bound: Bound) -> (ChannelId, Run) {
+        let small = bound.packet.len() <= COPY_LEN_MAX;
+        let copy = Bound { reason: Reason::Copy, ..bound.clone() };
+        if self.settings.balancer == Balancer::Redundant {
+            self.copy_to_all(lane, &copy);
+        } else if want.sparse && small && self.queues.is_empty() && self.copy_budget.take(now, want.bytes) {
+            if let Some(other) = second(&self.lanes, want, lane) {
+                self.push_copy(other, copy);
+            }
+        } else if let Some(trial) = self.hold_back.on_trial(now) {
+            let wire = |l: &Lane| want.bytes as i64 + i64::from(l.row.overhead);
+            let open = |l: &Lane| l.id() == trial && l.is_up() && l.credit() >= wire(l);
+            if let Some(at) = self.lanes.iter().position(open) {
+                self.push_copy(at, copy);
+            }
+        }
+        self.bind(lane, bound)
+    }
+
+    fn copy_to_all(&mut self, except: usize, copy: &Bound) {
+        for at in (0..self.lanes.len()).filter(|&at| at != except) {
+            if self.lanes[at].is_up() && self.lanes[at].credit() > 0 {
+                self.push_copy(at, copy.clone());
+            }
+        }
+    }
+
+    fn push_copy(&mut self, lane: usize, copy: Bound) {
+        self.stats.copies += 1;
+        let (channel, run) = self.bind(lane, copy);
+        self.copies.extend(run.into_iter().map(|b| (channel, b)));
+    }
+
+    fn bind(&mut self, lane: usize, bound: Bound) -> (ChannelId, Run) {
+        let lane = &mut self.lanes[lane];
+        lane.bound_bytes += bound.packet.len() as u64 + u64::from(lane.row.overhead);
+        (lane.id(), vec![bound])
+    }
+
+    fn abandon(&mut self, bound: &Bound) {
+        self.stats.abandoned += 1;
+        if self.abandoned.len() < AGAIN_MAX {
+            self.abandoned.push_back((bound.flow, bound.seq));
+        }
+    }
+
+    /// Tells the flow queues how fast they drain, and stops their clocks while nothing can leave.
+    fn set_drain(&mut self, now: Instant) {
+        let up = || self.lanes.iter().filter(|l| l.is_up());
+        let any = up().next().is_some();
+        if any == self.frozen {
+            self.frozen = !any;
+            if any {
+                self.queues.thaw(now);
+            } else {
+                self.queues.freeze(now);
+            }
+        }
+        let rate = Rate(up().filter(|l| !l.held).map(|l| l.row.rate.0).sum());
+        let rtt = up().filter(|l| !l.held).map(|l| l.row.min_rtt).max().unwrap_or_default();
+        let peak = self.peak.on_rate(now, rate);
+        self.copy_budget.set_rate(peak);
+        self.queues.set_drain(now, rate, peak, rtt);
     }
 }
+
+/// Highest rate of the last five to ten seconds, after smoothing over a few hundred milliseconds.
+#[derive(Debug)]
+struct Peak {
+    smooth: u64,
+    smooth_at: Instant,
+    slices: [u64; 2],
+    slice_at: Instant,
+}
+
+impl Peak {
+    fn new(now: Instant) -> Peak {
+        Peak { smooth: 0, smooth_at: now, slices: [0; 2], slice_at: now }
+    }
+
+    fn on_rate(&mut self, now: Instant, rate: Rate) -> Rate {
+        if now.saturating_duration_since(self.smooth_at) >= PEAK_STEP {
+            self.smooth_at = now;
+            self.smooth = if rate.0 > self.smooth {
+                (self.smooth + rate.0) / 2
+            } else {
+                (self.smooth * 7 + rate.0) / 8
+            };
+        }
+        if now.saturating_duration_since(self.slice_at) >= PEAK_SLICE {
+            self.slice_at = now;
+            self.slices = [self.smooth, self.slices[0]];
+        }
+        self.slices[0] = self.slices[0].max(self.smooth);
+        Rate(self.slices[0].max(self.slices[1]).max(rate.0 / 2))
+    }
+}
+
+/// Bytes that copies of urgent packets may take: a little always, and 2 % of the rate.
+#[derive(Debug)]
+struct Budget {
+    rate: u64,
+    bytes: u64,
+    at: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Budget {
+        Budget { rate: COPY_RATE, bytes: COPY_RATE, at: now }
+    }
+
+    fn set_rate(&mut self, peak: Rate) {
+        self.rate = COPY_RATE + peak.0 / 50;
+    }
+
+    fn take(&mut self, now: Instant, bytes: u64) -> bool {
+        let ms = now.saturating_duration_since(self.at).as_millis() as u64;
+        self.at += Duration::from_millis(ms);
+        self.bytes = (self.bytes + self.rate * ms.min(1_000) / 1_000).min(self.rate);
+        let enough = self.bytes >= bytes;
+        self.bytes -= if enough { bytes } else { 0 };
+        enough
+    }
+}
+
+/// A packet older than this is not sent again. Source: above a typical RTO of the inner TCP plus a
+/// stall; ALGORITHMS 4.7 says 400 ms, the simulator found that later copies still save a timeout.
+const RESEND_DEADLINE: Duration = Duration::from_millis(1_000);
+/// Packets waiting to be sent again at most.
+const AGAIN_MAX: usize = 16_384;
+/// Room that a full read of TUN needs.
+const ROOM_MIN: u64 = 128 * 1024;
+/// Length of a run in time of its channel's rate, and in packets. Source: PERFORMANCE section 8.
+const RUN_TIME: Duration = Duration::from_millis(1);
+const RUN_MAX: u64 = 44;
+/// Larger packets are not copied. Voice and DNS are below.
+const COPY_LEN_MAX: usize = 400;
+/// Bytes per second of copies that are always allowed: two calls.
+const COPY_RATE: u64 = 40_000;
+const PEAK_STEP: Duration = Duration::from_millis(50);
+const PEAK_SLICE: Duration = Duration::from_secs(5);

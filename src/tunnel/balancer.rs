@@ -1,0 +1,148 @@
+//! Which channel takes the next packets: a walk over the rows that have credit.
+//!
+//! 1. A row's *credit* is what its window leaves free (late binding: DESIGN section 2); its
+//!    *arrival* is when a packet given to it would reach the peer, on a scale common to all rows.
+//! 2. `adaptive`: the earliest arrival among rows with credit; but nobody takes the end of a burst
+//!    to a slow channel when waiting for the best one delivers it sooner (the ECF rule).
+//! 3. `relative` and `prio`: deficit round robin by rate or 90/10, over rows with credit.
+//!
+//! Not for: queues and order (`outbound.rs`), the reason to hold a link back (`hold_back.rs`).
+
+use super::outbound::Balancer;
+use crate::channel::row::{SendRow, State};
+use crate::units::{ChannelId, Rate};
+use std::time::Duration;
+
+/// A row as the balancer sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    pub row: SendRow,
+    /// Wire bytes bound so far, on the scale of `row.granted_bytes`.
+    pub bound_bytes: u64,
+    pub held: bool,
+    /// Deficit of `relative` and `prio`, bytes.
+    deficit: i64,
+}
+
+impl Lane {
+    pub fn new(row: SendRow) -> Lane {
+        Lane { bound_bytes: row.taken_bytes, row, held: false, deficit: 0 }
+    }
+
+    /// Takes a fresh row. A sender that begins anew counts from zero, and so does the lane.
+    pub fn update(&mut self, row: SendRow) {
+        if row.taken_bytes < self.row.taken_bytes {
+            self.bound_bytes = row.taken_bytes;
+        }
+        self.row = row;
+    }
+
+    pub fn id(&self) -> ChannelId {
+        self.row.id
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.row.state == State::Up
+    }
+
+    /// Bytes that may be bound at once; negative when sparse packets have overdrawn it.
+    pub fn credit(&self) -> i64 {
+        self.row.granted_bytes as i64 - self.bound_bytes as i64
+    }
+
+    /// Bytes bound and not yet in flight.
+    fn waiting(&self) -> u64 {
+        self.row.queued_bytes + self.bound_bytes.saturating_sub(self.row.taken_bytes)
+    }
+
+    /// When a packet of `bytes` bound now would arrive, microseconds on the receiver's clock minus ours.
+    fn arrival_us(&self, bytes: u64) -> i64 {
+        let rate = Rate(self.row.rate.0.max(RATE_FLOOR));
+        let ahead = rate.time_for(self.row.bytes_in_flight + self.waiting() + bytes);
+        let queue = ahead.saturating_sub(self.row.min_rtt);
+        let queue =
+            queue.max(if self.row.bytes_in_flight > 0 { self.row.queue_delay / 2 } else { Duration::ZERO });
+        let short = u64::try_from(bytes as i64 - self.credit()).unwrap_or(0);
+        self.row.base_owd_us + (queue + rate.time_for(short.min(self.row.cwnd))).as_micros() as i64
+    }
+}
+
+/// What is to be bound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Want {
+    /// Wire bytes without the channel's overhead.
+    pub bytes: u64,
+    pub sparse: bool,
+    /// Bytes that wait behind it.
+    pub backlog: u64,
+}
+
+/// Index of the lane to take `want`, or `None` to wait.
+pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<usize> {
+    if want.sparse {
+        return earliest(lanes, want, OVERDRAFT, None);
+    }
+    match kind {
+        Balancer::Adaptive | Balancer::Redundant => adaptive(lanes, want),
+        Balancer::Relative => deficit(lanes, want, |lane, _| lane.row.rate.0.max(RATE_FLOOR)),
+        Balancer::Prio => deficit(lanes, want, |lane, fastest| if lane.id() == fastest { 90 } else { 10 }),
+    }
+}
+
+/// The lane for a second copy: the next earliest with room to spare.
+pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> {
+    let spare = Want { bytes: want.bytes * COPY_ROOM, ..want };
+    earliest(lanes, spare, 0, Some(first))
+}
+
+fn earliest(lanes: &[Lane], want: Want, overdraft: i64, except: Option<usize>) -> Option<usize> {
+    let open = |l: &&(usize, &Lane)| l.1.is_up() && l.1.credit() + overdraft >= want.bytes as i64;
+    let all: Vec<(usize, &Lane)> = lanes.iter().enumerate().filter(|l| Some(l.0) != except).collect();
+    let reference = lanes.first()?.row.base_owd_us;
+    all.iter().filter(open).min_by_key(|l| wrapped(l.1.arrival_us(want.bytes), reference)).map(|l| l.0)
+}
+
+fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
+    let reference = lanes.first()?.row.base_owd_us;
+    let all_held = lanes.iter().filter(|l| l.is_up()).all(|l| l.held);
+    let usable = |l: &&Lane| l.is_up() && (all_held || !l.held);
+    let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference);
+    let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
+    let best_rate = Rate(best.row.rate.0.max(RATE_FLOOR));
+    let patience = best_rate.time_for(want.backlog).as_micros() as i64;
+    let limit = arrival(best).saturating_add(patience);
+    let open = |l: &&(usize, &Lane)| {
+        usable(&l.1) && l.1.credit() >= (want.bytes + u64::from(l.1.row.overhead)) as i64
+    };
+    let all: Vec<(usize, &Lane)> = lanes.iter().enumerate().collect();
+    let chosen = all.iter().filter(open).min_by_key(|l| arrival(l.1))?;
+    (arrival(chosen.1) <= limit).then_some(chosen.0)
+}
+
+/// Deficit round robin: the lane with credit that is owed most; everyone earns by weight.
+fn deficit(lanes: &mut [Lane], want: Want, weight: impl Fn(&Lane, ChannelId) -> u64) -> Option<usize> {
+    let fastest = lanes.iter().filter(|l| l.is_up()).max_by_key(|l| l.row.rate)?.id();
+    let open = |l: &Lane| l.is_up() && l.credit() >= (want.bytes + u64::from(l.row.overhead)) as i64;
+    let sum: u64 = lanes.iter().filter(|l| open(l)).map(|l| weight(l, fastest)).sum();
+    for lane in lanes.iter_mut().filter(|l| open(l)) {
+        let share = u128::from(want.bytes) * u128::from(weight(lane, fastest)) / u128::from(sum.max(1));
+        lane.deficit = (lane.deficit + share as i64).min(DEFICIT_MAX);
+    }
+    let chosen = lanes.iter().enumerate().filter(|l| open(l.1)).max_by_key(|l| l.1.deficit)?.0;
+    lanes[chosen].deficit = (lanes[chosen].deficit - want.bytes as i64).max(-DEFICIT_MAX);
+    Some(chosen)
+}
+
+/// Difference of two one-way delays on clocks that wrap after 268 s (`units::Ticks`).
+pub(super) fn wrapped(us: i64, reference: i64) -> i64 {
+    (us - reference + WRAP_US / 2).rem_euclid(WRAP_US) - WRAP_US / 2
+}
+
+const WRAP_US: i64 = (1 << 24) * 16;
+/// A lane without a measured rate counts as this fast, bytes per second.
+const RATE_FLOOR: u64 = 10_000;
+/// Sparse packets may overdraw a window by this much: eight packets.
+const OVERDRAFT: i64 = 12_000;
+/// A copy is made only where so many times its size is free.
+const COPY_ROOM: u64 = 4;
+const DEFICIT_MAX: i64 = 150_000;
