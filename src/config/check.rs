@@ -9,6 +9,7 @@ use super::schema::Section;
 use super::settings::{Address4, Address6, MonitorConfig, Offload, SecretPem, TunConfig};
 use super::values::{self, Switch};
 use super::Role;
+use crate::tunnel::flow_queue::FlowQueueSettings;
 use crate::tunnel::inbound::InboundSettings;
 use crate::tunnel::outbound::OutboundSettings;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -124,7 +125,8 @@ fn outbound(s: &mut Section, f: &mut Faults) -> OutboundSettings {
         mib = queue.number("memory_mib", 1..=1024, f);
         queue.finish(f);
     }
-    OutboundSettings { balancer, queue_bytes_max: (mib.unwrap_or(QUEUE_MIB) as usize) << 20 }
+    let bytes_max = (mib.unwrap_or(QUEUE_MIB) as usize) << 20;
+    OutboundSettings { balancer, queues: FlowQueueSettings { bytes_max, ..FlowQueueSettings::default() } }
 }
 
 fn inbound(s: &mut Section, f: &mut Faults) -> InboundSettings {

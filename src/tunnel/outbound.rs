@@ -35,8 +35,6 @@ pub enum Balancer {
 #[derive(Clone, Debug)]
 pub struct OutboundSettings {
     pub balancer: Balancer,
-    /// Key of the flow hash: random, so that strangers cannot make flows collide.
-    pub hash_key: [u64; 2],
     pub queues: FlowQueueSettings,
 }
 
@@ -76,9 +74,10 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    pub fn new(now: Instant, settings: OutboundSettings) -> Outbound {
+    /// `hash_key` is random, so that strangers cannot make flows collide.
+    pub fn new(now: Instant, settings: OutboundSettings, hash_key: [u64; 2]) -> Outbound {
         Outbound {
-            classifier: Classifier::new(settings.hash_key),
+            classifier: Classifier::new(hash_key),
             queues: FlowQueues::new(now, settings.queues.clone()),
             again: VecDeque::new(),
             copies: VecDeque::new(),
