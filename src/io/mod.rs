@@ -3,6 +3,8 @@
 //! Not for: decisions, clocks, threads. Everything here is used from a thread that owns the object or
 //! shares it in an `Arc`; no call waits longer than it was told to. Only `sys` contains `unsafe`.
 
+mod checksum;
+mod merge;
 pub mod netlink;
 pub mod offload;
 pub mod poll;
