@@ -439,3 +439,139 @@ const FRAMES_MAX: usize = 64;
 const CONTROL_BYTES: usize = 24;
 /// Sealed control datagrams stay below every path's MTU.
 const CONTROL_MAX: usize = 1_100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Class, FlowSeq, FlowTag};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn sending() -> (Sending, Instant) {
+        let t = Instant::now();
+        let control = ControlSettings::default();
+        let s = SendingSettings { id: ChannelId(0), epoch: t, overhead: 60, rate_max: None, control };
+        (Sending::new(t, s), t)
+    }
+
+    fn packet(t: Instant, seq: u32) -> Bound {
+        Bound {
+            packet: Packet::complete(&[0; 1_440]),
+            flow: FlowTag(1),
+            seq: FlowSeq(seq),
+            class: Class::Bulk,
+            bound_at: t,
+            reason: Reason::First,
+        }
+    }
+
+    fn ack(t: Instant, epoch: Instant, ranges: &[(u64, u64)]) -> Ack {
+        let ranges: Vec<_> = ranges.iter().map(|&(a, b)| (PacketNumber(a), PacketNumber(b))).collect();
+        let received_bytes = ranges.iter().map(|r| (r.1 .0 - r.0 .0 + 1) as u32 * 1_500).sum();
+        Ack {
+            channel: 0,
+            detour: false,
+            ranges,
+            received_at: Ticks::at(t, epoch),
+            ack_delay_us: 0,
+            received_bytes,
+        }
+    }
+
+    /// Brings the channel up with its first probe, number 0, round trip 40 ms.
+    fn up() -> (Sending, Instant, Instant) {
+        let (mut s, epoch) = sending();
+        assert!(matches!(s.poll_transmit(epoch + MS * 250), Some(Transmit::Control { .. })));
+        let t = epoch + MS * 290;
+        s.handle_ack(t, &ack(t, epoch, &[(0, 0)]));
+        assert_eq!(s.row(t).state, State::Up);
+        (s, t, epoch)
+    }
+
+    fn send(s: &mut Sending, t: Instant, seqs: std::ops::Range<u32>) -> usize {
+        s.handle_run(t, seqs.map(|n| packet(t, n)).collect());
+        std::iter::from_fn(|| s.poll_transmit(t)).count()
+    }
+
+    #[test]
+    fn a_channel_grants_nothing_before_its_first_acknowledgement() {
+        let (s, t) = sending();
+        assert_eq!(s.row(t).granted_bytes, 0);
+        let (s, t, _) = up();
+        assert!(s.row(t).granted_bytes >= 10 * 1_500);
+    }
+
+    #[test]
+    fn what_is_taken_and_in_flight_is_no_longer_granted() {
+        let (mut s, t, _) = up();
+        let before = s.row(t).granted_bytes;
+        assert_eq!(send(&mut s, t, 0..4), 4);
+        let row = s.row(t);
+        assert_eq!((row.taken_bytes, row.bytes_in_flight), (6_000, 6_000));
+        assert_eq!(row.granted_bytes, before);
+    }
+
+    #[test]
+    fn a_packet_with_three_later_ones_acknowledged_is_lost() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..5);
+        let t = t + MS * 40;
+        s.handle_ack(t, &ack(t, epoch, &[(2, 5), (0, 0)]));
+        let lost = s.poll_lost().expect("number 1 is lost");
+        assert_eq!((lost.seq, lost.reason), (FlowSeq(0), Reason::Again));
+        assert!(s.poll_lost().is_none());
+        assert_eq!(s.row(t).bytes_in_flight, 0);
+    }
+
+    #[test]
+    fn silence_with_data_in_flight_hands_everything_back_and_ends_with_an_answer() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..3);
+        let stalled = t + MS * 200;
+        s.handle_timeout(stalled);
+        assert_eq!(s.row(stalled).state, State::Stalled);
+        assert_eq!(s.row(stalled).granted_bytes, s.row(stalled).taken_bytes);
+        assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
+        let back = stalled + MS * 10;
+        s.handle_ack(back, &ack(back, epoch, &[(0, 3)]));
+        assert_eq!(s.row(back).state, State::Up);
+        assert!(s.poll_lost().is_none());
+    }
+
+    #[test]
+    fn a_channel_that_is_alone_keeps_what_may_have_arrived() {
+        let (mut s, t, _) = up();
+        s.set_alone(true);
+        send(&mut s, t, 0..3);
+        s.handle_timeout(t + MS * 200);
+        assert!(s.poll_lost().is_none());
+        s.set_alone(false);
+        assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
+    }
+
+    #[test]
+    fn a_dead_link_gives_everything_back_at_once() {
+        let (mut s, t, _) = up();
+        send(&mut s, t, 0..3);
+        s.handle_link(t, false);
+        assert_eq!(s.row(t).state, State::Down);
+        assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_what_was_never_sent_is_ignored() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..2);
+        s.handle_ack(t + MS, &ack(t + MS, epoch, &[(0, 900)]));
+        assert_eq!(s.row(t).bytes_in_flight, 3_000);
+    }
+
+    #[test]
+    fn a_newer_acknowledgement_takes_the_older_ones_place() {
+        let (mut s, t, epoch) = up();
+        s.handle_frame(Frame::Ack(ack(t, epoch, &[(0, 1)])));
+        s.handle_frame(Frame::Ack(ack(t, epoch, &[(0, 2)])));
+        let Some(Transmit::Control { frames, .. }) = s.poll_transmit(t) else { panic!("frames wait") };
+        assert_eq!(frames.len(), 1);
+    }
+}

@@ -214,7 +214,7 @@ impl Outbound {
         // The run goes on while the channel has credit, for about a millisecond of its rate.
         let rate = self.lanes[lane].row.rate;
         let most = (rate.bytes_in(RUN_TIME) / 1_500).clamp(1, RUN_MAX) as usize;
-        while !sparse && self.settings.balancer != Balancer::Redundant && run.len() < most {
+        while !sparse && self.settings.balancer == Balancer::Adaptive && run.len() < most {
             let Some(head) = self.queues.peek(now) else { break };
             let wire = head.len as i64 + i64::from(self.lanes[lane].row.overhead);
             if head.class == Class::Sparse || self.lanes[lane].credit() < wire {
@@ -386,3 +386,162 @@ const COPY_LEN_MAX: usize = 400;
 const COPY_RATE: u64 = 40_000;
 const PEAK_STEP: Duration = Duration::from_millis(50);
 const PEAK_SLICE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::row::State;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn row(t: Instant, id: u8, granted: u64, rate: u64, owd_ms: i64) -> SendRow {
+        SendRow {
+            id: ChannelId(id),
+            state: State::Up,
+            since: t,
+            granted_bytes: granted,
+            taken_bytes: 0,
+            cwnd: granted,
+            bytes_in_flight: 0,
+            queued_bytes: 0,
+            rate: Rate(rate),
+            capacity: Rate(u64::MAX),
+            goodput: Rate(0),
+            smoothed_rtt: MS * 2 * owd_ms as u32,
+            min_rtt: MS * 2 * owd_ms as u32,
+            latest_rtt: MS * 2 * owd_ms as u32,
+            base_owd_us: owd_ms * 1_000,
+            queue_delay: Duration::ZERO,
+            loss_ppm: 0,
+            overhead: 60,
+            sent_packets: 0,
+            sent_bytes: 0,
+            lost_packets: 0,
+            resent_packets: 0,
+            held_back: None,
+        }
+    }
+
+    /// An IPv4 UDP packet of `len` bytes.
+    fn udp(len: u16, port: u16) -> Packet {
+        let mut p = vec![0u8; usize::from(len)];
+        p[0] = 0x45;
+        p[2..4].copy_from_slice(&len.to_be_bytes());
+        p[8] = 64;
+        p[9] = 17;
+        p[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        p[20..22].copy_from_slice(&port.to_be_bytes());
+        p[24..26].copy_from_slice(&(len - 20).to_be_bytes());
+        Packet::complete(&p)
+    }
+
+    fn outbound(t: Instant, balancer: Balancer) -> Outbound {
+        Outbound::new(t, OutboundSettings { balancer, queues: FlowQueueSettings::default() }, [1, 2])
+    }
+
+    fn drain(o: &mut Outbound, t: Instant) -> Vec<(ChannelId, Bound)> {
+        std::iter::from_fn(|| o.poll_run(t))
+            .flat_map(|(c, run)| run.into_iter().map(move |b| (c, b)))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_is_bound_beyond_the_credit() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[row(t, 0, 15_000, 1_000_000, 20), row(t, 1, 7_500, 500_000, 30)]);
+        (0..200).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        let bound = drain(&mut o, t);
+        let of = |id| bound.iter().filter(|b| b.0 == ChannelId(id) && b.1.class == Class::Bulk).count();
+        assert!(of(0) <= 10 && of(1) <= 5 && of(0) >= 5, "{} {}", of(0), of(1));
+        assert!(o.is_waiting());
+    }
+
+    #[test]
+    fn each_flow_is_numbered_without_gaps() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[row(t, 0, 1_000_000, 1_000_000, 20)]);
+        for i in 0..60 {
+            o.handle_packet(t, udp(1_000, i % 2));
+        }
+        let mut seen = std::collections::BTreeMap::new();
+        for (_, b) in drain(&mut o, t).into_iter().filter(|b| b.1.reason == Reason::First) {
+            let next = seen.entry(b.flow).or_insert(0);
+            assert_eq!(b.seq, FlowSeq(*next));
+            *next += 1;
+        }
+        assert_eq!(seen.values().sum::<u32>(), 60);
+    }
+
+    #[test]
+    fn what_was_lost_goes_again_before_anything_new_on_a_channel_that_is_up() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[row(t, 0, 3_000, 1_000_000, 20)]);
+        (0..40).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        let (_, lost) = drain(&mut o, t).swap_remove(0);
+        let dead = SendRow { state: State::Stalled, ..row(t, 0, 3_000, 1_000_000, 20) };
+        o.handle_lost(t + MS, Bound { reason: Reason::Again, ..lost.clone() });
+        o.set_rows(t + MS, &[dead, row(t, 1, 1_500, 1_000_000, 20)]);
+        let again = drain(&mut o, t + MS);
+        assert_eq!((again[0].0, again[0].1.seq, again[0].1.reason), (ChannelId(1), lost.seq, Reason::Again));
+    }
+
+    #[test]
+    fn a_packet_past_its_deadline_is_given_up_and_the_peer_is_told() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[row(t, 0, 3_000, 1_000_000, 20)]);
+        o.handle_packet(t, udp(1_440, 9));
+        let (_, lost) = drain(&mut o, t).swap_remove(0);
+        o.handle_lost(t + RESEND_DEADLINE + MS, lost.clone());
+        assert_eq!(o.poll_abandoned(), Some((lost.flow, lost.seq)));
+    }
+
+    #[test]
+    fn the_end_of_a_burst_waits_for_the_fast_channel() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        // The fast channel's window is shut for the moment; the slow one is 100 ms longer.
+        let fast = SendRow {
+            bytes_in_flight: 60_000,
+            cwnd: 60_000,
+            taken_bytes: 60_000,
+            ..row(t, 0, 60_000, 6_000_000, 5)
+        };
+        let slow = row(t, 1, 60_000, 1_000_000, 105);
+        o.set_rows(t, &[fast, slow]);
+        (0..10).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        assert!(drain(&mut o, t).iter().all(|b| b.0 == ChannelId(0) || b.1.reason == Reason::Copy));
+        (0..500).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        assert!(drain(&mut o, t).iter().any(|b| b.0 == ChannelId(1)));
+    }
+
+    #[test]
+    fn relative_spreads_by_rate_and_redundant_sends_everywhere() {
+        let t = Instant::now();
+        let rows = [row(t, 0, 10_000_000, 3_000_000, 20), row(t, 1, 10_000_000, 1_000_000, 20)];
+        let mut o = outbound(t, Balancer::Relative);
+        o.set_rows(t, &rows);
+        (0..300).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        let bound = drain(&mut o, t);
+        let first = bound.iter().filter(|b| b.0 == ChannelId(0)).count() * 100 / bound.len();
+        assert!((70..=80).contains(&first), "{first} %");
+        let mut o = outbound(t, Balancer::Redundant);
+        o.set_rows(t, &rows);
+        (0..10).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        assert_eq!(drain(&mut o, t).len(), 20);
+    }
+
+    #[test]
+    fn a_channel_made_anew_starts_with_fresh_credit() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        let old = SendRow { taken_bytes: 900_000, granted_bytes: 900_000, ..row(t, 0, 0, 1_000_000, 20) };
+        o.set_rows(t, &[old]);
+        o.set_rows(t, &[row(t, 0, 15_000, 1_000_000, 20)]);
+        o.handle_packet(t, udp(1_440, 9));
+        assert_eq!(drain(&mut o, t).len(), 1);
+    }
+}
