@@ -8,7 +8,12 @@
 //!    round it. Both are pure: time is an argument, in nanoseconds since the last reset.
 //! 3. `run` moves real packets between TUN devices in two namespaces when the model says so.
 //! 4. `sys` has the system calls that std lacks.
-#![allow(dead_code, unreachable_pub, reason = "each test and example that includes this uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test and example that includes this uses a part"
+)]
 
 pub mod model;
 pub mod run;

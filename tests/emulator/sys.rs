@@ -86,3 +86,39 @@ pub fn die_with_parent() -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Gives this process, which must have one thread, mounts of its own with an empty /run and an empty network;
+/// without root a user namespace of its own first, in which it is root.
+pub fn unshare_world() -> io::Result<()> {
+    // SAFETY: no memory is concerned.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    if uid == 0 && check(unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET)).is_ok() {
+        return own_run();
+    }
+    check(unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWNET))?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    own_run()
+}
+
+fn unshare(flags: libc::c_int) -> libc::c_int {
+    // SAFETY: a number; the process has one thread, as the caller promises.
+    unsafe { libc::unshare(flags) }
+}
+
+fn own_run() -> io::Result<()> {
+    let none = std::ptr::null();
+    // SAFETY: strings are C literals; the other pointers may be null for these flags.
+    check(unsafe { libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) })?;
+    let tmpfs = c"tmpfs".as_ptr();
+    // SAFETY: as above.
+    check(unsafe { libc::mount(tmpfs, c"/run".as_ptr(), tmpfs, 0, none.cast()) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,1 @@
+//! The binary in both roles: keys, configurations, start, status.
