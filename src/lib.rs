@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod channel;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod io;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `gobonding`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    gobonding::cli::main(std::env::args_os().skip(1))
+}

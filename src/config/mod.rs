@@ -13,6 +13,7 @@ mod schema;
 pub mod settings;
 mod values;
 
+use crate::crypto::identity::{Identity, PublicIdentity};
 use faults::Faults;
 use settings::{ProxyConfig, RouterConfig};
 use std::path::Path;
@@ -68,6 +69,22 @@ pub fn guess_role(file: &Path) -> Result<Role, Faults> {
     let Some(s) = schema::parse(&text, &mut faults) else { return Err(faults) };
     let proxy = s.has("routers") || s.has("listen") || !(s.has("channels") || s.has("proxykey"));
     Ok(if proxy { Role::Proxy } else { Role::Router })
+}
+
+/// The public half of the file's `privatekey`, whatever else is in it.
+pub fn public_key_of(file: &Path) -> Result<PublicIdentity, Faults> {
+    let text = read(file)?;
+    let mut faults = Faults::of(file);
+    if let Some(mut s) = schema::parse(&text, &mut faults) {
+        match s.text("privatekey", &mut faults) {
+            Some(pem) => match Identity::from_pem(&pem) {
+                Ok(identity) => return Ok(identity.public().clone()),
+                Err(_) => keys::check_private("privatekey", &pem, &mut faults),
+            },
+            None => faults.note("privatekey", "missing", "`gobonding keygen` makes one"),
+        }
+    }
+    Err(faults)
 }
 
 fn read(file: &Path) -> Result<String, Faults> {

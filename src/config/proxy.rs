@@ -197,7 +197,7 @@ fn all_differ(routers: &[RouterPeer], f: &mut Faults) {
             if a.name == b.name {
                 clash("has the same name", "give each router its own name");
             }
-            if a.public_key.split_whitespace().eq(b.public_key.split_whitespace()) {
+            if keys::are_the_same(&a.public_key, &b.public_key) {
                 clash("has the same publickey", "make each router its own pair with `gobonding keygen`");
             }
             if a.address4.is_some() && a.address4 == b.address4 {
