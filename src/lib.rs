@@ -7,6 +7,8 @@ pub mod config;
 pub mod crypto;
 pub mod io;
 pub mod monitor;
+pub mod role;
+pub mod threads;
 pub mod tunnel;
 pub mod units;
 pub mod wire;

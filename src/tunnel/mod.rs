@@ -1,5 +1,6 @@
 //! What spans channels. Floor 4: flow queues and balancer outwards, reordering inwards, the session.
 
+pub mod address;
 mod balancer;
 pub mod classify;
 mod codel;
@@ -7,6 +8,7 @@ pub mod flow_queue;
 mod flow_rate;
 mod hold_back;
 pub mod inbound;
+pub mod mss;
 pub mod outbound;
 pub mod session;
 mod thin_acks;

@@ -1,0 +1,250 @@
+//! Thread `control` at the proxy: the sessions of all routers and their channels.
+//!
+//! 1. wait for a message or a deadline,
+//! 2. feed the session machine,
+//! 3. do what its events say: a channel that joins gets a socket of its own, bound to the same port and
+//!    connected to the router's address; one that joins again from another address (NAT, new link) moves
+//!    there,
+//! 4. send what the machine wants sent.
+
+use super::channel::{Channel, Keys};
+use super::device::{Device, PATH_MTU};
+use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
+use super::reorder::NewInbound;
+use super::stats::{ChannelInfo, CHANNELS_MAX};
+use super::tun_read::NewOutbound;
+use super::{clock, stop, Hub};
+use crate::channel::row::State;
+use crate::config::settings::{Network, ProxyConfig, RouterPeer};
+use crate::io::poll::{self, Waker};
+use crate::io::tun::Offload;
+use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
+use crate::monitor::snapshot::{ChannelState, SessionState};
+use crate::tunnel::session::{Event, Joined, Peer, ProxySessions, SessionId};
+use crate::units::ChannelId;
+use crossbeam_channel::Receiver;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the thread owns.
+pub struct ControlProxy {
+    pub hub: Hub,
+    pub inbox: Receiver<ToControl>,
+    pub waker: Arc<Waker>,
+    pub sessions: ProxySessions,
+    pub config: ProxyConfig,
+    pub device: Device,
+    /// The listening socket.
+    pub port: Arc<UdpPort>,
+}
+
+/// One session.
+struct Live {
+    /// Place of the router in the config.
+    router: usize,
+    wiring: Wiring,
+    /// By channel index.
+    channels: BTreeMap<u8, Channel>,
+}
+
+impl ControlProxy {
+    /// Runs until the stop signal, then tells the routers.
+    pub fn run(mut self) {
+        let mut live: Vec<Live> = Vec::new();
+        let mut check_at = clock::now();
+        while !self.hub.stop.is_set() {
+            let now = clock::now();
+            for message in self.inbox.try_iter() {
+                if let ToControl::Datagram(Peer::Address(from), bytes) = message {
+                    self.hub.stats.count(|c| c.hellos += 1);
+                    self.sessions.handle_datagram(now, from, &bytes);
+                }
+            }
+            if self.sessions.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                self.sessions.handle_timeout(now);
+            }
+            self.act(now, &mut live);
+            if now >= check_at {
+                check_at = now + CHECK;
+                live.iter_mut().for_each(|one| self.drop_dead(now, one));
+            }
+            self.wait(now, check_at);
+        }
+        self.sessions.close_all(clock::now());
+        self.transmit();
+    }
+
+    /// The one place where the thread waits.
+    fn wait(&self, now: Instant, check_at: Instant) {
+        let due = self.sessions.poll_timeout().map_or(check_at, |(at, _)| at.min(check_at));
+        let timeout = due.saturating_duration_since(now).min(stop::PATIENCE);
+        match poll::wait(&[self.waker.as_fd()], Some(timeout)) {
+            Ok(ready) if ready.has(0) => self.waker.drain(),
+            Ok(_) => {}
+            Err(failure) => log::warn!("{failure}"),
+        }
+    }
+
+    fn act(&mut self, now: Instant, live: &mut Vec<Live>) {
+        while let Some(event) = self.sessions.poll_event() {
+            match event {
+                Event::Established { session, router, suite, .. } => {
+                    log::info!("{}: session established, {suite:?}", self.name(router));
+                    if let Some(one) = self.open(now, session, router) {
+                        live.push(one);
+                    }
+                }
+                Event::Joined(joined) => {
+                    if let Some(one) = live.iter_mut().find(|one| one.wiring.id == joined.session) {
+                        self.joined(now, one, *joined);
+                    }
+                }
+                Event::Rekeyed { generation, .. } => log::debug!("key generation {generation}"),
+                Event::Closed { session, reason } => {
+                    if let Some(place) = live.iter().position(|one| one.wiring.id == session) {
+                        let one = live.swap_remove(place);
+                        log::info!("{}: session closed: {reason:?}", self.name(one.router));
+                        self.close(now, one);
+                    }
+                }
+                Event::Refused { from, reason } => {
+                    self.hub.stats.count(|c| c.refused += 1);
+                    match from {
+                        Peer::Address(from) => log::warn!("{from}: {reason:?}"),
+                        Peer::Channel(_) => log::warn!("{reason:?}"),
+                    }
+                }
+                Event::ProxyNotPinned { .. } => {}
+            }
+        }
+        self.transmit();
+    }
+
+    fn transmit(&mut self) {
+        while let Some((to, bytes)) = self.sessions.poll_transmit() {
+            if let Err(trouble) = self.port.send_train(&bytes, bytes.len(), Some(to)) {
+                log::debug!("handshake to {to}: {trouble:?}");
+            }
+        }
+    }
+
+    fn open(&self, now: Instant, id: SessionId, router: usize) -> Option<Live> {
+        let peer = self.config.routers.get(router)?;
+        let wiring = Wiring::new(&self.hub, id, CHANNELS_MAX);
+        let outbound = NewOutbound {
+            wiring: wiring.clone(),
+            settings: self.config.outbound.clone(),
+            networks: networks(peer),
+        };
+        self.hub.tun_read.send_patiently(&self.hub.stats, ToTunRead::Open(Box::new(outbound)));
+        let inbound = NewInbound {
+            id,
+            stats: wiring.session.clone(),
+            settings: self.config.inbound.clone(),
+            allowed: networks(peer),
+        };
+        wiring.send_reorder(ToReorder::Open(Box::new(inbound)));
+        self.hub.stats.with_tunnel(router, |t| {
+            t.set_state(now, SessionState::Established);
+            t.session = Some(wiring.session.clone());
+            t.channels.clear();
+        });
+        Some(Live { router, wiring, channels: BTreeMap::new() })
+    }
+
+    fn close(&self, now: Instant, one: Live) {
+        let Live { router, wiring, channels } = one;
+        drop(channels);
+        self.hub.tun_read.send_patiently(&self.hub.stats, ToTunRead::Close(wiring.id));
+        wiring.send_reorder(ToReorder::Close(wiring.id));
+        self.hub.stats.with_tunnel(router, |t| {
+            t.set_state(now, SessionState::Lost);
+            t.session = None;
+        });
+    }
+
+    fn joined(&self, now: Instant, one: &mut Live, joined: Joined) {
+        let (id, remote) = (joined.channel, joined.remote);
+        if usize::from(id.0) >= CHANNELS_MAX {
+            log::warn!("{}: channel {} is above the limit of {CHANNELS_MAX}", self.name(one.router), id.0);
+            return;
+        }
+        let name = format!("{}-{}", self.name(one.router), id.0);
+        if one.channels.get(&id.0).is_some_and(|c| c.port.peer() != Some(remote)) {
+            log::info!("{name}: moves to {remote}");
+            one.channels.remove(&id.0);
+        }
+        let channel = match one.channels.remove(&id.0) {
+            Some(channel) => Ok(channel),
+            None => self.open_channel(joined.channel, &name, remote),
+        };
+        let keys = Keys { sealer: joined.sealer, opener: joined.opener };
+        let done = channel.and_then(|mut channel| {
+            channel.join(&self.hub, &one.wiring, keys, None)?;
+            one.channels.insert(id.0, channel);
+            Ok(())
+        });
+        if let Err(e) = done {
+            log::error!("{name}: cannot start the channel to {remote}: {e}");
+            return;
+        }
+        self.device.fit(remote.ip(), PATH_MTU);
+        let info = ChannelInfo {
+            name: format!("{}", id.0),
+            link: remote.to_string(),
+            peer: remote.to_string(),
+            state: ChannelState::Joining,
+            since: now,
+            why: String::new(),
+        };
+        self.hub.stats.with_tunnel(one.router, |t| t.set_channel(id, info));
+    }
+
+    fn open_channel(&self, id: ChannelId, name: &str, remote: SocketAddr) -> io::Result<Channel> {
+        let offload = match self.config.offload {
+            Offload::Probe => UdpOffload::Probe,
+            Offload::Off => UdpOffload::Off,
+        };
+        let listen = &self.config.listen;
+        let options =
+            UdpOptions { local_ip: listen.address, port: listen.port, offload, ..UdpOptions::default() };
+        let port = UdpPort::connect(remote, &options).map_err(io::Error::other)?;
+        Channel::open(&self.hub, id, name, Peer::Address(remote), Arc::new(port))
+    }
+
+    /// Channels that are down for long are dropped: the router joins again when its link is back.
+    fn drop_dead(&self, now: Instant, one: &mut Live) {
+        let rows = one.wiring.session.copy();
+        for row in rows.send.iter().flatten() {
+            if row.state == State::Down && now.saturating_duration_since(row.since) > DEAD {
+                one.channels.remove(&row.id.0);
+                self.hub.stats.with_tunnel(one.router, |t| {
+                    if let Some(info) = t.channels.get_mut(usize::from(row.id.0)) {
+                        info.state = ChannelState::Down;
+                        info.since = row.since;
+                    }
+                });
+            }
+        }
+    }
+
+    fn name(&self, router: usize) -> &str {
+        self.config.routers.get(router).map_or("?", |r| r.name.as_str())
+    }
+}
+
+/// Inner addresses that a router may use.
+fn networks(peer: &RouterPeer) -> Vec<Network> {
+    let v4 = peer.address4.map(|a| Network { address: IpAddr::V4(a), prefix: 32 });
+    let v6 = peer.address6.map(|a| Network { address: IpAddr::V6(a), prefix: 128 });
+    v4.into_iter().chain(v6).chain(peer.networks.iter().copied()).collect()
+}
+
+/// How often channels are looked at.
+const CHECK: Duration = Duration::from_secs(5);
+/// Silence after which a channel is dropped.
+const DEAD: Duration = Duration::from_secs(60);

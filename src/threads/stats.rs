@@ -1,0 +1,258 @@
+//! The stats table: what each thread knows, copied in by its owner and out by whoever wants to read.
+//!
+//! The only state that threads share. Its locks are held for a copy alone, never one inside another.
+//! Not for: deciding anything.
+
+use crate::channel::row::{HeldBack, ReceiveRow, SendRow, State};
+use crate::monitor::snapshot::{ChannelState, SessionState};
+use crate::tunnel::inbound::InboundStats;
+use crate::tunnel::outbound::OutboundStats;
+use crate::units::{ChannelId, Rate};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Channels of one session, at most: rows and queues are made for so many.
+///
+/// Source: a guess; nobody was seen with more than eight links.
+pub const CHANNELS_MAX: usize = 16;
+
+/// The whole table.
+#[derive(Debug)]
+pub struct Stats {
+    tunnels: Mutex<Vec<Tunnel>>,
+    process: Mutex<ProcessCounters>,
+    mtu: AtomicU16,
+}
+
+/// Counters that belong to no session.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessCounters {
+    /// Packets from TUN that no session's addresses cover.
+    pub nobody: u64,
+    /// Packets that TUN refused.
+    pub tun_dropped: u64,
+    /// Inner packets whose source address is not the peer's.
+    pub foreign_source: u64,
+    /// Messages that found their queue full.
+    pub queue_full: u64,
+    /// Datagrams that the kernel did not take for sending.
+    pub unsent: u64,
+    /// Handshake datagrams heard.
+    pub hellos: u64,
+    /// Peers refused, or peers that refused us.
+    pub refused: u64,
+    /// Datagrams of strangers that found `control` busy.
+    pub limited: u64,
+}
+
+/// One peer: the proxy at a router, each known router at a proxy. Written by `control`.
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    /// The peer as the config names it.
+    pub name: String,
+    pub state: SessionState,
+    pub since: Instant,
+    /// By channel index.
+    pub channels: Vec<ChannelInfo>,
+    /// The rows, while there is a session.
+    pub session: Option<Arc<SessionStats>>,
+}
+
+/// Who a channel is, and what ails it.
+#[derive(Clone, Debug)]
+pub struct ChannelInfo {
+    pub name: String,
+    pub link: String,
+    pub peer: String,
+    /// What to show while the channel has no sender.
+    pub state: ChannelState,
+    pub since: Instant,
+    /// In words, or empty.
+    pub why: String,
+}
+
+/// One session's rows.
+#[derive(Debug)]
+pub struct SessionStats {
+    rows: Mutex<Rows>,
+    version: AtomicU32,
+    waiting: AtomicBool,
+}
+
+/// A copy of one session's rows.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// By channel index; `None` while the channel has no sender.
+    pub send: Vec<Option<SendRow>>,
+    pub receive: Vec<ReceiveRow>,
+    pub outbound: OutboundStats,
+    pub inbound: InboundStats,
+}
+
+impl Stats {
+    /// A table without tunnels.
+    pub fn new(mtu: u16) -> Stats {
+        Stats { tunnels: Mutex::default(), process: Mutex::default(), mtu: AtomicU16::new(mtu) }
+    }
+
+    /// Adds a tunnel; its place is the number of those before it.
+    pub fn add(&self, now: Instant, name: &str) {
+        self.tunnels.lock().push(Tunnel {
+            name: name.to_owned(),
+            state: SessionState::Connecting,
+            since: now,
+            channels: Vec::new(),
+            session: None,
+        });
+    }
+
+    /// Changes one tunnel's entry.
+    pub fn with_tunnel(&self, place: usize, change: impl FnOnce(&mut Tunnel)) {
+        if let Some(tunnel) = self.tunnels.lock().get_mut(place) {
+            change(tunnel);
+        }
+    }
+
+    /// A copy of all tunnels, without their rows.
+    pub fn tunnels(&self) -> Vec<Tunnel> {
+        self.tunnels.lock().clone()
+    }
+
+    /// Changes the process's counters.
+    pub fn count(&self, change: impl FnOnce(&mut ProcessCounters)) {
+        change(&mut self.process.lock());
+    }
+
+    /// A copy of the process's counters.
+    pub fn process(&self) -> ProcessCounters {
+        self.process.lock().clone()
+    }
+
+    /// Largest inner packet, for the segment size of SYNs.
+    pub fn mtu(&self) -> u16 {
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// Sets what `mtu` says.
+    pub fn set_mtu(&self, mtu: u16) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+}
+
+impl Tunnel {
+    /// Says what the session is doing; the time counts from the change.
+    pub fn set_state(&mut self, now: Instant, state: SessionState) {
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+    }
+
+    /// Says who a channel is and what ails it; the time counts from the change of state.
+    pub fn set_channel(&mut self, id: ChannelId, info: ChannelInfo) {
+        let place = usize::from(id.0);
+        while self.channels.len() <= place {
+            let empty =
+                ChannelInfo { name: String::new(), link: String::new(), peer: String::new(), ..info.clone() };
+            self.channels.push(empty);
+        }
+        let Some(channel) = self.channels.get_mut(place) else { return };
+        let since = if channel.state == info.state { channel.since } else { info.since };
+        *channel = ChannelInfo { since, ..info };
+    }
+}
+
+impl SessionStats {
+    /// Rows of `channels` channels.
+    pub fn new(channels: usize) -> SessionStats {
+        let rows = Rows {
+            send: vec![None; channels],
+            receive: vec![ReceiveRow::default(); channels],
+            ..Rows::default()
+        };
+        SessionStats { rows: Mutex::new(rows), version: AtomicU32::new(0), waiting: AtomicBool::new(false) }
+    }
+
+    /// Puts a sender's row in; true when somebody waits for credit or should know the new state, so
+    /// that `tun-read` wants to be woken.
+    pub fn set_send(&self, row: SendRow) -> bool {
+        let mut rows = self.rows.lock();
+        let Some(place) = rows.send.get_mut(usize::from(row.id.0)) else { return false };
+        let news = place.as_ref().is_none_or(|old| old.state != row.state);
+        *place = Some(row);
+        drop(rows);
+        self.version.fetch_add(1, Ordering::SeqCst);
+        news || self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// The channel has no sender any more.
+    pub fn clear_send(&self, id: ChannelId) {
+        if let Some(place) = self.rows.lock().send.get_mut(usize::from(id.0)) {
+            *place = None;
+        }
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Puts a receiver's row in.
+    pub fn set_receive(&self, id: ChannelId, row: ReceiveRow) {
+        if let Some(place) = self.rows.lock().receive.get_mut(usize::from(id.0)) {
+            *place = row;
+        }
+    }
+
+    /// Puts the balancer's figures in.
+    pub fn set_outbound(&self, outbound: OutboundStats, held_back: &[(ChannelId, HeldBack)]) {
+        let mut rows = self.rows.lock();
+        rows.outbound = outbound;
+        for row in rows.send.iter_mut().flatten() {
+            row.held_back = held_back.iter().find(|(id, _)| *id == row.id).map(|(_, held)| *held);
+        }
+    }
+
+    /// Puts the reorderer's figures in.
+    pub fn set_inbound(&self, inbound: InboundStats) {
+        self.rows.lock().inbound = inbound;
+    }
+
+    /// Says whether `tun-read` waits for credit and wants to hear of each change.
+    pub fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::SeqCst);
+    }
+
+    /// Changes at each change of the sending half.
+    pub fn version(&self) -> u32 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// Copies the senders' rows into `out`, which is emptied first.
+    pub fn copy_send(&self, out: &mut Vec<SendRow>) {
+        out.clear();
+        out.extend(self.rows.lock().send.iter().flatten().cloned());
+    }
+
+    /// Channels that can deliver at the moment.
+    pub fn copy_live(&self, out: &mut Vec<ChannelId>) {
+        out.clear();
+        let rows = self.rows.lock();
+        out.extend(rows.send.iter().flatten().filter(|row| row.state == State::Up).map(|row| row.id));
+    }
+
+    /// The best channel but `except`: one that is up, with the least round trip.
+    pub fn best(&self, except: Option<ChannelId>) -> Option<ChannelId> {
+        let rows = self.rows.lock();
+        let live = rows.send.iter().flatten().filter(|row| row.state == State::Up && Some(row.id) != except);
+        live.min_by_key(|row| (row.smoothed_rtt, row.id)).map(|row| row.id)
+    }
+
+    /// The state and the rate of a channel's sender, if it has one.
+    pub fn sender(&self, id: ChannelId) -> Option<(State, Rate)> {
+        self.rows.lock().send.get(usize::from(id.0))?.as_ref().map(|row| (row.state, row.rate))
+    }
+
+    /// A copy of everything.
+    pub fn copy(&self) -> Rows {
+        self.rows.lock().clone()
+    }
+}
