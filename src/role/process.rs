@@ -40,6 +40,8 @@ pub struct Process {
 /// What the settings of both roles have in common.
 pub struct Common<'c> {
     pub role: &'static str,
+    /// Random, for the flow queues.
+    pub hash_key: [u64; 2],
     pub tun: &'c TunConfig,
     pub offload: Offload,
     pub monitor: &'c MonitorConfig,
@@ -64,7 +66,15 @@ impl Process {
         let (control, inbox) = WokenQueue::new(waker.clone(), CONTROL_MAX);
         let (reorder, reorder_inbox) = bounded(REORDER_MAX);
         let stop = Stop::default();
-        let hub = Hub { stats: stats.clone(), stop: stop.clone(), tun_read, reorder, control, epoch };
+        let hub = Hub {
+            stats: stats.clone(),
+            stop: stop.clone(),
+            tun_read,
+            reorder,
+            control,
+            epoch,
+            hash_key: common.hash_key,
+        };
         on_signal(&hub)?;
         let source = Source {
             stats: stats.clone(),

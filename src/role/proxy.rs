@@ -13,6 +13,7 @@ use crate::threads::device::mtu_at_start;
 use crate::threads::listen::Listen;
 use crate::threads::{clock, spawn};
 use crate::tunnel::session::{Ends, ProxySessions, ProxySettings, RouterEntry, TunnelParams};
+use rand::RngExt;
 use std::sync::Arc;
 
 /// Runs until SIGINT or SIGTERM.
@@ -23,7 +24,7 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
         routers: config.routers.iter().map(|peer| entry(&config, peer)).collect::<Result<_, _>>()?,
         aes_in_hardware: Suite::aes_in_hardware(),
     };
-    let rng = system_rng()?;
+    let mut rng = system_rng()?;
     let offload = match config.offload {
         Offload::Probe => UdpOffload::Probe,
         Offload::Off => UdpOffload::Off,
@@ -37,6 +38,7 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
     let port = Arc::new(UdpPort::listen(&options)?);
     let mut process = Process::start(&Common {
         role: "proxy",
+        hash_key: rng.random(),
         tun: &config.tun,
         offload: config.offload,
         monitor: &config.monitor,

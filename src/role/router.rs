@@ -10,7 +10,7 @@ use crate::threads::clock;
 use crate::threads::control_router::ControlRouter;
 use crate::tunnel::session::{ProxyTrust, RouterSession, RouterSettings};
 use rand::rngs::{StdRng, SysRng};
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use std::io;
 
 /// Runs until SIGINT or SIGTERM.
@@ -26,9 +26,10 @@ pub fn run(config: RouterConfig) -> Result<(), IoFailure> {
         },
         aes_in_hardware: Suite::aes_in_hardware(),
     };
-    let rng = system_rng()?;
+    let mut rng = system_rng()?;
     let process = Process::start(&Common {
         role: "router",
+        hash_key: rng.random(),
         tun: &config.tun,
         offload: config.offload,
         monitor: &config.monitor,

@@ -9,6 +9,7 @@ use super::recv::{Incoming, Recv, ToRecv};
 use super::send::Send;
 use super::stop::Stop;
 use super::{spawn, Hub};
+use crate::channel::congestion::ControlSettings;
 use crate::channel::receiving::Receiving;
 use crate::channel::sending::{Sending, SendingSettings};
 use crate::crypto::aead::{Opener, Sealer};
@@ -84,8 +85,9 @@ impl Channel {
             wiring: wiring.clone(),
             stop: stop.clone(),
         };
-        let sending =
-            Sending::new(now, SendingSettings { id: self.id, epoch: hub.epoch, overhead, rate_max });
+        let (epoch, control) = (hub.epoch, ControlSettings::default());
+        let settings = SendingSettings { id: self.id, epoch, overhead, rate_max, control };
+        let sending = Sending::new(now, settings);
         let thread = spawn(&format!("send-{}", self.name), move || send.run(sending))?;
         self.sender = Some(Running { stop, wiring: wiring.clone(), thread });
         Ok(())

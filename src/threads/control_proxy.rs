@@ -138,6 +138,7 @@ impl ControlProxy {
         let outbound = NewOutbound {
             wiring: wiring.clone(),
             settings: self.config.outbound.clone(),
+            hash_key: self.hub.hash_key,
             networks: networks(peer),
         };
         self.hub.tun_read.send_patiently(&self.hub.stats, ToTunRead::Open(Box::new(outbound)));

@@ -158,6 +158,7 @@ impl ControlRouter {
         let outbound = NewOutbound {
             wiring: wiring.clone(),
             settings: self.config.outbound.clone(),
+            hash_key: self.hub.hash_key,
             networks: Vec::new(),
         };
         self.hub.tun_read.send_patiently(&self.hub.stats, ToTunRead::Open(Box::new(outbound)));

@@ -48,6 +48,8 @@ pub struct Hub {
     pub control: ControlQueue,
     /// Where this process's ticks begin.
     pub epoch: Instant,
+    /// Random, for the flow queues.
+    pub hash_key: [u64; 2],
 }
 
 /// Starts a named thread.

@@ -75,7 +75,9 @@ impl Sender {
         self.give_back();
         if self.changed {
             self.changed = false;
-            if self.own.wiring.session.set_send(self.sending.row(now)) {
+            let told = self.own.wiring.session.set_send(self.sending.row(now));
+            self.sending.set_alone(told.alone);
+            if told.wake {
                 self.own.wiring.tun_read.wake();
             }
         }
@@ -107,7 +109,7 @@ impl Sender {
         match message {
             ToSend::Run(run) => self.sending.handle_run(now, run),
             ToSend::Ack(ack) => self.sending.handle_ack(now, &ack),
-            ToSend::Frame(frame) => self.sending.handle_frame(now, frame),
+            ToSend::Frame(frame) => self.sending.handle_frame(frame),
             ToSend::Link(state) => self.sending.handle_link(now, state == LinkState::Usable),
             // The thread looks at the stop signal as soon as it has taken what was queued.
             ToSend::Stop => {}

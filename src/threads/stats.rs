@@ -91,6 +91,15 @@ pub struct Rows {
     pub inbound: InboundStats,
 }
 
+/// What the table tells a sender that publishes its row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Somebody waits for credit or should know the new state: `tun-read` wants to be woken.
+    pub wake: bool,
+    /// No other channel is up.
+    pub alone: bool,
+}
+
 impl Stats {
     /// A table without tunnels.
     pub fn new(mtu: u16) -> Stats {
@@ -175,16 +184,17 @@ impl SessionStats {
         SessionStats { rows: Mutex::new(rows), version: AtomicU32::new(0), waiting: AtomicBool::new(false) }
     }
 
-    /// Puts a sender's row in; true when somebody waits for credit or should know the new state, so
-    /// that `tun-read` wants to be woken.
-    pub fn set_send(&self, row: SendRow) -> bool {
+    /// Puts a sender's row in.
+    pub fn set_send(&self, row: SendRow) -> Told {
         let mut rows = self.rows.lock();
-        let Some(place) = rows.send.get_mut(usize::from(row.id.0)) else { return false };
+        let Some(place) = rows.send.get_mut(usize::from(row.id.0)) else { return Told::default() };
         let news = place.as_ref().is_none_or(|old| old.state != row.state);
+        let id = row.id;
         *place = Some(row);
+        let alone = !rows.send.iter().flatten().any(|r| r.id != id && r.state == State::Up);
         drop(rows);
         self.version.fetch_add(1, Ordering::SeqCst);
-        news || self.waiting.load(Ordering::SeqCst)
+        Told { wake: news || self.waiting.load(Ordering::SeqCst), alone }
     }
 
     /// The channel has no sender any more.

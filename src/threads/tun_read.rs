@@ -41,6 +41,8 @@ pub struct TunRead {
 pub struct NewOutbound {
     pub wiring: Wiring,
     pub settings: OutboundSettings,
+    /// Random, so that strangers cannot make flows collide.
+    pub hash_key: [u64; 2],
     /// Inner destinations that this session takes; empty: all.
     pub networks: Vec<Network>,
 }
@@ -191,7 +193,7 @@ fn take(now: Instant, sessions: &mut Vec<Session>, message: ToTunRead) {
             }
         }
         ToTunRead::Open(new) => sessions.push(Session {
-            outbound: Outbound::new(now, new.settings),
+            outbound: Outbound::new(now, new.settings, new.hash_key),
             version: new.wiring.session.version().wrapping_sub(1),
             wiring: new.wiring,
             networks: new.networks,
