@@ -4,6 +4,7 @@
 //! shares it in an `Arc`; no call waits longer than it was told to. Only `sys` contains `unsafe`.
 
 mod checksum;
+mod control;
 mod merge;
 pub mod netlink;
 pub mod offload;
