@@ -105,3 +105,6 @@ fn readable_by_others(file: &Path) -> Option<String> {
     let mode = std::fs::metadata(file).ok()?.permissions().mode();
     (mode & 0o004 != 0).then(|| format!("{0} can be read by everybody: chmod 600 {0}", file.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ fn proxy_key(
         None => {
             let remedy = "paste the proxy's public key block, or write `unpinned` to trust whoever answers";
             let wrong = match stray_proxy_key(common) {
-                true => "missing, and `publickey` is not this router's own: is it the proxy's?",
+                true => "missing, and `publickey` is not this router's own but perhaps the proxy's",
                 false => "missing",
             };
             f.note(&place, wrong, remedy);
