@@ -9,6 +9,7 @@ mod merge;
 pub mod netlink;
 pub mod offload;
 pub mod poll;
+mod rtmessage;
 pub mod sys;
 pub mod tun;
 pub mod udp;
