@@ -84,12 +84,12 @@ fn with_config<C>(
     }
 }
 
-fn run_router(_config: RouterConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    Err("the router role is not in this build".into())
+fn run_router(config: RouterConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    Ok(crate::role::router::run(config)?)
 }
 
-fn run_proxy(_config: ProxyConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    Err("the proxy role is not in this build".into())
+fn run_proxy(config: ProxyConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    Ok(crate::role::proxy::run(config)?)
 }
 
 fn keygen(bits: u32, out: Option<PathBuf>, another: Option<String>) -> u8 {
