@@ -9,8 +9,9 @@ mod logging;
 mod status;
 
 use crate::config::faults::Faults;
-use crate::config::settings::{ProxyConfig, RouterConfig};
 use crate::config::{self, Role};
+use crate::io::IoFailure;
+use crate::role;
 use flags::{Command, Format, Watch};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -47,14 +48,14 @@ fn run(command: Command) -> u8 {
             with_config(config::load_router(&config), |c| {
                 logging::start(c.log, verbose);
                 warn(&c.warnings);
-                run_router(c)
+                role::router::run(c)
             })
         }
         Command::Run { role: Role::Proxy, config, verbose } => {
             with_config(config::load_proxy(&config), |c| {
                 logging::start(c.log, verbose);
                 warn(&c.warnings);
-                run_proxy(c)
+                role::proxy::run(c)
             })
         }
         Command::Keygen { bits, out, another } => keygen(bits, out, another),
@@ -70,10 +71,7 @@ fn run(command: Command) -> u8 {
     }
 }
 
-fn with_config<C>(
-    config: Result<C, Faults>,
-    run: impl FnOnce(C) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
-) -> u8 {
+fn with_config<C>(config: Result<C, Faults>, run: impl FnOnce(C) -> Result<(), IoFailure>) -> u8 {
     match config.map(run) {
         Ok(Ok(())) => DONE,
         Ok(Err(failure)) => {
@@ -82,14 +80,6 @@ fn with_config<C>(
         }
         Err(faults) => refuse(&faults),
     }
-}
-
-fn run_router(config: RouterConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    Ok(crate::role::router::run(config)?)
-}
-
-fn run_proxy(config: ProxyConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    Ok(crate::role::proxy::run(config)?)
 }
 
 fn keygen(bits: u32, out: Option<PathBuf>, another: Option<String>) -> u8 {

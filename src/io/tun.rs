@@ -289,6 +289,9 @@ fn open_failure(name: &str, error: io::Error) -> IoFailure {
         Some(libc::ENOENT) | Some(libc::ENODEV) | Some(libc::ENXIO) => {
             "/dev/net/tun is missing; `modprobe tun`, or give the container the device"
         }
+        Some(libc::EACCES) => {
+            "needs CAP_NET_ADMIN and access to /dev/net/tun; run as root or as the systemd unit does"
+        }
         Some(libc::EBUSY) => "another program has that device; choose another name or end that program",
         Some(libc::EINVAL) => "not a name for a device, or a device of another kind has it",
         Some(libc::ENAMETOOLONG) => "the name must have 1 to 15 characters",

@@ -55,8 +55,8 @@ impl Process {
     pub fn start(common: &Common<'_>) -> Result<Process, IoFailure> {
         die_on_panic();
         let epoch = clock::now();
-        let status = common.monitor.socket.as_deref().map(StatusSocket::listen).transpose()?;
         let tun = Arc::new(Tun::open(&common.tun.name, common.offload)?);
+        let status = listen_for_status(common.monitor);
         log::info!("{} open, {:?}", tun.name(), tun.offloads());
         let stats = Arc::new(Stats::new(mtu_at_start(common.tun)));
         common.peers.iter().for_each(|name| stats.add(epoch, name));
@@ -110,6 +110,17 @@ pub fn finish(hub: &Hub, threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         if thread.join().is_err() {
             log::error!("a thread has panicked");
+        }
+    }
+}
+
+/// The status socket; traffic does not depend on it, so its failure is a warning.
+fn listen_for_status(monitor: &MonitorConfig) -> Option<StatusSocket> {
+    match StatusSocket::listen(monitor.socket.as_deref()?) {
+        Ok(socket) => Some(socket),
+        Err(failure) => {
+            log::warn!("{failure}");
+            None
         }
     }
 }

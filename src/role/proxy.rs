@@ -5,6 +5,7 @@ use super::router::{bad_key, system_rng};
 use crate::config::settings::{ProxyConfig, RouterPeer};
 use crate::crypto::aead::Suite;
 use crate::crypto::identity::{Identity, PublicIdentity};
+use crate::io::netlink::Netlink;
 use crate::io::tun::Offload;
 use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
 use crate::io::IoFailure;
@@ -45,6 +46,7 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
         balancer: config.outbound.balancer,
         peers: config.routers.iter().map(|peer| peer.name.clone()).collect(),
     })?;
+    route_networks(&config)?;
     log::info!("listening on UDP port {}", config.listen.port);
     let listen = Listen {
         port: port.clone(),
@@ -66,6 +68,15 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
     };
     control.run();
     finish(&process.hub, process.threads);
+    Ok(())
+}
+
+/// Routes the networks behind the routers into the tunnel; the routes go with the device.
+fn route_networks(config: &ProxyConfig) -> Result<(), IoFailure> {
+    let netlink = Netlink::open()?;
+    for network in config.routers.iter().flat_map(|r| &r.networks) {
+        netlink.add_route(&config.tun.name, network.address, network.prefix, None)?;
+    }
     Ok(())
 }
 
