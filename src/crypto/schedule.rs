@@ -54,7 +54,7 @@ impl Chain {
 
     /// The chain after a rekey: whoever lacks this chain or the exchange does not get it.
     pub fn next(&self, shared: &Secret) -> Chain {
-        Chain::extract(&*self.key(Label::Next), shared)
+        Chain::extract(&self.key(Label::Next), shared)
     }
 
     /// The key for one use.

@@ -6,9 +6,19 @@
 //! the proxy, every sealed datagram that reaches the listening socket: it comes from an address that
 //! no channel has), and after each call empties `poll_event` first, then `poll_transmit`.
 
+mod attempt;
+mod control;
+mod cookie;
+mod half_open;
+mod handshake;
+mod joins;
+mod limit;
 pub mod proxy;
 pub mod router;
+#[cfg(test)]
+mod tests;
 
+pub use crate::wire::auth::is_handshake;
 pub use proxy::{ProxySessions, ProxySettings, RouterEntry};
 pub use router::{ProxyTrust, RouterSession, RouterSettings};
 
@@ -16,11 +26,6 @@ use crate::crypto::aead::{Opener, Sealer, Suite};
 use crate::crypto::identity::Fingerprint;
 use crate::units::ChannelId;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-
-/// Whether a datagram belongs to a session machine, not to a channel's `Opener`.
-pub fn is_handshake(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|t| (0x10..=0x1f).contains(t))
-}
 
 /// One session as the proxy numbers it: random, 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +111,8 @@ pub enum CloseReason {
     Replaced,
     /// Nothing was heard of the peer for [`proxy::SILENCE_MAX`].
     Silent,
+    /// `close` was called here.
+    Here,
 }
 
 /// Why somebody is refused. `Display` says it in a sentence with the remedy.
@@ -121,6 +128,45 @@ pub enum Refusal {
     RouterNotProven { router: Fingerprint },
     /// The ends speak different versions of the handshake.
     Version { ours: u8, theirs: u8 },
-    /// More handshakes at once than the proxy takes on; it tries again by itself.
-    Busy,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::UnknownRouterKey { router } => write!(
+                f,
+                "the proxy knows no router with the key {router}; add the router's public key to the proxy's config"
+            ),
+            Refusal::WrongProxyKey { proxy } => write!(
+                f,
+                "the proxy has the key {proxy}, the router's config names another; \
+                 put the proxy's public key into the router's config"
+            ),
+            Refusal::ProxyNotProven => f.write_str(
+                "who answers as the proxy cannot prove to be it; \
+                 if the proxy has a new key, put its public key into the router's config",
+            ),
+            Refusal::RouterNotProven { router } => write!(
+                f,
+                "who asks as the router {router} cannot prove to be it; \
+                 check that privatekey and public key of the router belong together"
+            ),
+            Refusal::Version { ours, theirs } => write!(
+                f,
+                "this side speaks version {ours} of the handshake, the other {theirs}; \
+                 install the same version of gobonding on both"
+            ),
+        }
+    }
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CloseReason::PeerLeft => "the other side has left",
+            CloseReason::Replaced => "the router came again with a new session",
+            CloseReason::Silent => "nothing was heard of the other side for minutes",
+            CloseReason::Here => "closed here",
+        })
+    }
 }
