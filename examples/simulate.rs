@@ -149,6 +149,7 @@ fn simulate(o: Options) -> Result<(), String> {
         if s.generated {
             eprintln!("{name}: generated links stand in for recordings");
         }
+        let whole = s.clone();
         let number = |prefix: &str| o.path.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
         let (s, path, mark) = match o.path.as_str() {
             "tunnel" => (s, Path::Tunnel(o.balancer), String::new()),
@@ -171,7 +172,11 @@ fn simulate(o: Options) -> Result<(), String> {
                     seed,
                     latency: o.latency,
                 };
-                tasks.push(Task { name: format!("{mark}{}", s.name), run, with_oracle: o.oracle });
+                tasks.push(Task {
+                    name: format!("{mark}{}", s.name),
+                    run,
+                    measure: o.oracle.then(|| whole.clone()),
+                });
             }
         }
     }

@@ -73,12 +73,17 @@ pub struct Endpoint {
 impl Endpoint {
     pub fn new(base: Instant, links: usize, balancer: Balancer) -> Endpoint {
         let id = |i: usize| ChannelId(i as u8);
-        let settings = |i| SendingSettings { id: id(i), epoch: base, overhead: OVERHEAD, rate_max: None };
-        let hold = InboundSettings { hold_max: Duration::from_millis(400), buffer_bytes_max: 16 << 20 };
+        let settings = |i| SendingSettings {
+            id: id(i),
+            epoch: base,
+            overhead: OVERHEAD,
+            rate_max: None,
+            control: Default::default(),
+        };
         Endpoint {
             base,
-            outbound: Outbound::new(base, OutboundSettings { balancer, queue_bytes_max: 32 << 20 }),
-            inbound: Inbound::new(base, hold),
+            outbound: Outbound::new(base, OutboundSettings { balancer, queues: Default::default() }, [1, 2]),
+            inbound: Inbound::new(base, InboundSettings::default()),
             sending: (0..links).map(|i| Sending::new(base, settings(i))).collect(),
             receiving: (0..links).map(|i| Receiving::new(base, id(i), base)).collect(),
             rows: Vec::new(),
@@ -198,12 +203,12 @@ impl Endpoint {
                 self.receiving[i].set_return_rate(row.rate);
             }
             while let Some(a) = self.receiving[i].poll_ack(t) {
-                self.sending[i].handle_frame(t, Frame::Ack(a));
+                self.sending[i].handle_frame(Frame::Ack(a));
                 moved = true;
             }
             if let Some(best) = self.best_other(i) {
                 if let Some(a) = self.receiving[i].poll_detour(t) {
-                    self.sending[best].handle_frame(t, Frame::Ack(a));
+                    self.sending[best].handle_frame(Frame::Ack(a));
                     moved = true;
                 }
             }
@@ -214,7 +219,7 @@ impl Endpoint {
     /// The channel that is up and answers fastest, beside channel `not`.
     fn best_other(&self, not: usize) -> Option<usize> {
         let up = self.rows.iter().enumerate().filter(|(i, r)| *i != not && r.state == State::Up);
-        up.min_by_key(|(_, r)| r.smoothed_rtt).map(|(i, _)| i)
+        up.min_by_key(|(i, r)| (r.smoothed_rtt, *i)).map(|(i, _)| i)
     }
 
     fn pass_lost(&mut self, t: Instant) -> bool {
@@ -231,6 +236,10 @@ impl Endpoint {
     fn pass_runs(&mut self, t: Instant) -> bool {
         self.rows.clear();
         self.rows.extend(self.sending.iter().map(|s| s.row(t)));
+        for i in 0..self.sending.len() {
+            let alone = self.best_other(i).is_none();
+            self.sending[i].set_alone(alone);
+        }
         self.outbound.set_rows(t, &self.rows);
         let live = self.rows.iter().filter(|r| r.state == State::Up).map(|r| r.id);
         if !live.clone().eq(self.live.iter().copied()) {
@@ -244,7 +253,7 @@ impl Endpoint {
         }
         while let Some((flow, seq)) = self.outbound.poll_abandoned() {
             if let Some(best) = self.best_other(usize::MAX) {
-                self.sending[best].handle_frame(t, Frame::Abandon { flow, seq });
+                self.sending[best].handle_frame(Frame::Abandon { flow, seq });
                 moved = true;
             }
         }

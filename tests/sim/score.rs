@@ -25,7 +25,8 @@ pub struct Scored {
 pub struct Task {
     pub name: String,
     pub run: Run,
-    pub with_oracle: bool,
+    /// The scenario whose oracle is the measure.
+    pub measure: Option<Scenario>,
 }
 
 /// Runs all tasks with `jobs` threads; the results stand in the tasks' order.
@@ -48,10 +49,11 @@ pub fn run_all(tasks: &[Task], jobs: usize) -> Vec<Scored> {
 fn score(task: &Task) -> Scored {
     let began = std::time::Instant::now();
     let run = &task.run;
-    let best_delay = [0, 1].map(|d| run.scenario.best_delay(d));
+    let whole = task.measure.as_ref().unwrap_or(&run.scenario);
+    let best_delay = [0, 1].map(|d| whole.best_delay(d));
     let outcome = World::new(run.clone()).finish();
     let real_seconds = began.elapsed().as_secs_f64();
-    let oracle = task.with_oracle.then(|| oracle(&run.scenario, run));
+    let oracle = task.measure.as_ref().map(|m| oracle(m, run));
     Scored { name: task.name.clone(), workload: run.workload, outcome, oracle, best_delay, real_seconds }
 }
 
