@@ -130,7 +130,9 @@ pub(crate) fn receive_message(fd: BorrowedFd<'_>, buf: &mut [u8], control: &mut 
     message.msg_controllen = control.len() as _;
     // SAFETY: every pointer in `message` is to writable memory of the stated length that outlives the call.
     let len = count(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) })?;
-    let control_len = (message.msg_controllen as usize).min(control.len());
+    // The member has another width in every C library.
+    let filled: u64 = message.msg_controllen as _;
+    let control_len = control.len().min(filled as usize);
     Ok(Message { len, from: socket_address(&name), control_len })
 }
 

@@ -275,11 +275,11 @@ fn reattach(iface: &Iface, flags: i32) -> io::Result<()> {
 fn negotiate(fd: RawFd) -> Offloads {
     let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
     let udp = TUN_F_USO4 | TUN_F_USO6;
-    if sys::tun_set_offload(fd, tcp as u32 | udp).is_ok() {
+    if sys::tun_set_offload(fd, tcp | udp).is_ok() {
         return Offloads { tcp: true, udp: true };
     }
     // Should this fail as well, the kernel sends no super-packets but takes ours all the same.
-    let refused = sys::tun_set_offload(fd, tcp as u32).err();
+    let refused = sys::tun_set_offload(fd, tcp).err();
     debug!("TUNSETOFFLOAD without UDP: {refused:?}");
     Offloads { tcp: true, udp: false }
 }
