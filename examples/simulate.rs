@@ -8,7 +8,7 @@ mod lab;
 use gobonding::tunnel::outbound::Balancer;
 use lab::score::{self, Task};
 use lab::world::{workloads, Path, Run, Workload};
-use lab::{scenarios, score::Scored};
+use lab::{plot, scenarios, score::Scored};
 use lexopt::prelude::*;
 use std::process::ExitCode;
 
@@ -184,7 +184,24 @@ fn simulate(o: Options) -> Result<(), String> {
     println!("{}", score::header());
     scored.iter().for_each(|s| println!("{}", score::line(s)));
     mean(&scored);
+    for (i, s) in scored.iter().enumerate() {
+        for (file, text) in [(&o.csv, plot::csv as fn(&Scored) -> String), (&o.svg, plot::svg)] {
+            if let Some(file) = file {
+                let file = file_name(file, s, i, scored.len());
+                std::fs::write(&file, text(s)).map_err(|e| format!("{file}: {e}"))?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// With several runs each file gets the run's name and number before its ending.
+fn file_name(file: &str, s: &Scored, number: usize, of: usize) -> String {
+    if of == 1 {
+        return file.to_string();
+    }
+    let (stem, ending) = file.rsplit_once('.').unwrap_or((file, "txt"));
+    format!("{stem}-{}-{}-{number}.{ending}", s.name.replace(' ', "-"), s.workload.name)
 }
 
 fn mean(scored: &[Scored]) {

@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod generator;
 pub mod link;
 pub mod packet;
+pub mod plot;
 pub mod rng;
 pub mod scenario;
 pub mod scenarios;
