@@ -7,9 +7,10 @@ mod lab;
 
 use gobonding::tunnel::outbound::Balancer;
 use lab::score::{self, Task};
-use lab::world::{workloads, Path, Run, Workload};
-use lab::{plot, scenarios, score::Scored};
+use lab::world::{workloads, Path as Fabric, Run, Workload};
+use lab::{plot, scenarios, score::Scored, statistics};
 use lexopt::prelude::*;
+use std::path::Path;
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -140,6 +141,10 @@ fn options() -> Result<Option<Options>, String> {
 }
 
 fn simulate(o: Options) -> Result<(), String> {
+    if o.compare {
+        print!("{}", statistics::compare(&Path::new(&o.rig).join("../../traces")));
+        return Ok(());
+    }
     if o.scenarios.is_empty() {
         return Err("no scenario given; see --help".into());
     }
@@ -152,12 +157,12 @@ fn simulate(o: Options) -> Result<(), String> {
         let whole = s.clone();
         let number = |prefix: &str| o.path.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
         let (s, path, mark) = match o.path.as_str() {
-            "tunnel" => (s, Path::Tunnel(o.balancer), String::new()),
-            "oracle" => (s.oracle(o.seconds as u64 + 10), Path::Direct, "oracle ".into()),
+            "tunnel" => (s, Fabric::Tunnel(o.balancer), String::new()),
+            "oracle" => (s.oracle(o.seconds as u64 + 10), Fabric::Direct, "oracle ".into()),
             _ => match (number("direct"), number("tunnel")) {
-                (Some(i), _) if i < s.links.len() => (s.only(&[i]), Path::Direct, format!("{} ", o.path)),
+                (Some(i), _) if i < s.links.len() => (s.only(&[i]), Fabric::Direct, format!("{} ", o.path)),
                 (_, Some(i)) if i < s.links.len() => {
-                    (s.only(&[i]), Path::Tunnel(o.balancer), format!("{} ", o.path))
+                    (s.only(&[i]), Fabric::Tunnel(o.balancer), format!("{} ", o.path))
                 }
                 _ => return Err(format!("--path {}: not understood, or no such link in {name}", o.path)),
             },

@@ -19,6 +19,7 @@ pub mod rng;
 pub mod scenario;
 pub mod scenarios;
 pub mod score;
+pub mod statistics;
 pub mod tcp;
 pub mod trace;
 pub mod traffic;
