@@ -136,6 +136,9 @@ impl Inbound {
         flow.trim(self.gaps);
         self.gaps = self.gaps + flow.order.gaps() - gaps;
         let arrived = flow.order.waiting_bytes() - waiting;
+        if !matches!(outcome, Outcome::Duplicate) {
+            self.proof.on_new(now, arrival.channel);
+        }
         match outcome {
             Outcome::Leaves(packet, filled) => {
                 self.on_fill(now, filled);
@@ -211,6 +214,7 @@ impl Inbound {
     /// A flow begins with its first packet, for which nothing is missing.
     fn begin(&mut self, now: Instant, arrival: Arrival, protocol: u8) {
         self.make_room(now);
+        self.proof.on_new(now, arrival.channel);
         let flow = FlowState {
             order: Reorder::start(now, arrival.seq, arrival.sent),
             is_tcp: protocol == TCP,

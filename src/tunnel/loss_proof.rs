@@ -1,7 +1,8 @@
 //! Proof that a packet is lost: every live channel has delivered something that was sent after it.
 //!
 //! Not for: packets that are sent again, which is why the receiver waits a while beyond the proof. Only the
-//! sender's own time stamps are compared with one another, and a channel is taken to keep its order.
+//! sender's own time stamps are compared with one another, and a channel is taken to keep its order. A channel
+//! that brings nothing new (idle, held back and on trial, a slower second copy) is not asked for proof.
 
 use super::seen::Gap;
 use crate::units::{ChannelId, Ticks};
@@ -19,6 +20,8 @@ pub(super) struct LossProof {
 struct Newest {
     sent: Ticks,
     came: Instant,
+    /// When it last brought a packet that had not come before.
+    brought_new: Option<Instant>,
 }
 
 impl LossProof {
@@ -29,12 +32,20 @@ impl LossProof {
         if self.newest.len() <= index {
             self.newest.resize(index + 1, None);
         }
+        let brought_new = self.newest[index].and_then(|n| n.brought_new);
         match &mut self.newest[index] {
             // Ticks wrap; what is half of that away says nothing.
             Some(n) if n.sent.us_since(sent) > 0 && now.saturating_duration_since(n.came) < STAMPS_AGREE => {
                 n.came = now;
             }
-            newest => *newest = Some(Newest { sent, came: now }),
+            newest => *newest = Some(Newest { sent, came: now, brought_new }),
+        }
+    }
+
+    /// What the channel just delivered was no duplicate.
+    pub(super) fn on_new(&mut self, now: Instant, channel: ChannelId) {
+        if let Some(Some(newest)) = self.newest.get_mut(usize::from(channel.0)) {
+            newest.brought_new = Some(now);
         }
     }
 
@@ -50,12 +61,12 @@ impl LossProof {
 
     /// Whether no live channel can still deliver what is missing, unless it is sent again.
     ///
-    /// A channel that was silent since well before the gap opened carries nothing and proves nothing.
+    /// A channel that brought nothing new since well before the gap opened is not asked.
     pub(super) fn is_lost(&self, gap: &Gap) -> bool {
         let mut heard = self.live.iter().filter_map(|c| self.newest.get(usize::from(c.0)).copied().flatten());
         let mut proofs = 0;
         let all_later = heard.all(|n| {
-            let is_silent = gap.since.saturating_duration_since(n.came) > SILENT;
+            let is_silent = n.brought_new.is_none_or(|at| gap.since.saturating_duration_since(at) > SILENT);
             proofs += u32::from(!is_silent);
             is_silent || n.sent.us_since(gap.sent) > SLACK_US
         });
@@ -80,31 +91,39 @@ mod tests {
         let (mut proof, now) = (LossProof::default(), Instant::now());
         proof.set_live(&[ChannelId(0), ChannelId(3)]);
         let gap = gap(now, 1_000);
-        proof.on_arrival(now, ChannelId(0), ticks(2_000));
-        proof.on_arrival(now, ChannelId(3), ticks(900));
+        bring(&mut proof, now, 0, ticks(2_000));
+        bring(&mut proof, now, 3, ticks(900));
         assert!(!proof.is_lost(&gap));
-        proof.on_arrival(now, ChannelId(3), ticks(1_005));
+        bring(&mut proof, now, 3, ticks(1_005));
         assert!(!proof.is_lost(&gap), "within the slack");
-        proof.on_arrival(now, ChannelId(3), ticks(1_011));
+        bring(&mut proof, now, 3, ticks(1_011));
         assert!(proof.is_lost(&gap));
-        proof.on_arrival(now, ChannelId(3), ticks(500));
+        bring(&mut proof, now, 3, ticks(500));
         assert!(proof.is_lost(&gap), "an older one proves nothing new");
     }
 
     #[test]
     fn a_channel_that_is_not_live_or_carries_nothing_is_not_asked() {
         let (mut proof, start) = (LossProof::default(), Instant::now());
-        proof.on_arrival(start, ChannelId(1), ticks(0));
+        bring(&mut proof, start, 1, ticks(0));
         let now = start + Duration::from_secs(2);
-        proof.on_arrival(now, ChannelId(0), ticks(2_100));
+        bring(&mut proof, now, 0, ticks(2_100));
         proof.set_live(&[ChannelId(0), ChannelId(1), ChannelId(2)]);
         assert!(proof.is_lost(&gap(now, 2_000)));
-        proof.on_arrival(now, ChannelId(1), ticks(1_000));
+        bring(&mut proof, now, 1, ticks(1_000));
         assert!(!proof.is_lost(&gap(now, 2_000)));
         proof.set_live(&[ChannelId(0)]);
         assert!(proof.is_lost(&gap(now, 2_000)));
+        proof.set_live(&[ChannelId(0), ChannelId(4)]);
+        proof.on_arrival(now, ChannelId(4), ticks(900));
+        assert!(proof.is_lost(&gap(now, 2_000)), "channel 4 brought duplicates alone");
         proof.set_live(&[]);
         assert!(!proof.is_lost(&gap(now, 2_000)), "nobody to prove it");
+    }
+
+    fn bring(proof: &mut LossProof, now: Instant, channel: u8, sent: Ticks) {
+        proof.on_arrival(now, ChannelId(channel), sent);
+        proof.on_new(now, ChannelId(channel));
     }
 
     fn gap(since: Instant, sent_ms: u32) -> Gap {
