@@ -319,6 +319,39 @@ pub fn probe(space: &Space, to: &str, count: u32, gap: Duration, size: usize) ->
     Ok(p)
 }
 
+/// Pings an IPv4 address once a `gap`, `count` times; gives how many answers came within a second of the last.
+pub fn ping(space: &Space, to: &str, count: u16, gap: Duration) -> Result<u16, String> {
+    let address: std::net::Ipv4Addr = to.parse().map_err(|e| format!("{to}: {e}"))?;
+    let target = SocketAddr::new(address.into(), 0);
+    let socket = space.within(|| {
+        let s = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+        s.set_read_timeout(Some(Duration::from_millis(1)))?;
+        s.connect(&target.into())?;
+        Ok::<Socket, std::io::Error>(s)
+    })?;
+    let mut socket = socket.map_err(|e| format!("ping to {to}: {e}"))?;
+    let (mut answers, mut sent, mut buffer) = (0, 0, [0; 256]);
+    let began = sys::now();
+    let end = began + gap.as_nanos() as u64 * u64::from(count) + 1_000_000_000;
+    while sys::now() < end && answers < count {
+        if sent < count && sys::now() >= began + gap.as_nanos() as u64 * u64::from(sent) {
+            // Echo request, code 0, checksum, identifier 77, number; the sum of all words must be 0xffff.
+            let sum = 0x0800 + 77 + u32::from(sent);
+            let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+            let words = [0x0800, sum, 77, sent];
+            let request: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
+            // A refused send counts as a lost ping.
+            let _ = socket.write(&request);
+            sent += 1;
+        }
+        // An IPv4 header of 20 bytes, then the echo reply: type 0, code 0.
+        if let Ok(28..) = socket.read(&mut buffer) {
+            answers += u16::from(buffer[20..22] == [0, 0] && buffer[24..26] == [0, 77]);
+        }
+    }
+    Ok(answers)
+}
+
 /// Sends datagrams of `size` bytes of payload at `mbit` (of IP packets over IPv4) for `time` from one namespace
 /// to another. Gives the moment of arrival (CLOCK_MONOTONIC nanoseconds) of each that came.
 pub fn flood(

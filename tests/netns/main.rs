@@ -9,7 +9,13 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod addresses;
+mod carries;
 mod emulator_works;
+mod ends;
+mod hostile;
+mod keys;
+mod links;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -38,7 +44,8 @@ impl From<String> for Failure {
 /// Fails a test unless `fact`; the rest is as in `format!`.
 macro_rules! ensure {
     ($fact:expr, $($words:tt)*) => {
-        if !$fact {
+        let fact: bool = $fact;
+        if !fact {
             return Err($crate::Failure::Wrong(format!($($words)*)));
         }
     };
@@ -47,7 +54,16 @@ pub(crate) use ensure;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let tests: Vec<Test> = [emulator_works::tests()].into_iter().flatten().collect();
+    let all = [
+        emulator_works::tests(),
+        carries::tests(),
+        keys::tests(),
+        links::tests(),
+        addresses::tests(),
+        ends::tests(),
+        hostile::tests(),
+    ];
+    let tests: Vec<Test> = all.into_iter().flatten().collect();
     let chosen = tests.iter().filter(|t| words.is_empty() || words.iter().any(|w| t.0.contains(w.as_str())));
     if std::env::args().any(|a| a == "--list") {
         chosen.for_each(|t| println!("{}: test", t.0));
