@@ -107,15 +107,15 @@ impl ControlProxy {
                 Event::Closed { session, reason } => {
                     if let Some(place) = live.iter().position(|one| one.wiring.id == session) {
                         let one = live.swap_remove(place);
-                        log::info!("{}: session closed: {reason:?}", self.name(one.router));
+                        log::info!("{}: session closed: {reason}", self.name(one.router));
                         self.close(now, one);
                     }
                 }
                 Event::Refused { from, reason } => {
                     self.hub.stats.count(|c| c.refused += 1);
                     match from {
-                        Peer::Address(from) => log::warn!("{from}: {reason:?}"),
-                        Peer::Channel(_) => log::warn!("{reason:?}"),
+                        Peer::Address(from) => log::warn!("{from}: {reason}"),
+                        Peer::Channel(_) => log::warn!("{reason}"),
                     }
                 }
                 Event::ProxyNotPinned { .. } => {}

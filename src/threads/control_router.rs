@@ -123,15 +123,15 @@ impl ControlRouter {
                 Event::Rekeyed { generation, .. } => log::debug!("key generation {generation}"),
                 Event::Closed { session, reason } => {
                     if wiring.as_ref().is_some_and(|w| w.id == session) {
-                        log::info!("session with the proxy closed: {reason:?}");
+                        log::info!("session with the proxy closed: {reason}");
                         self.close(now, links, wiring, SessionState::Lost);
                     }
                 }
                 Event::Refused { reason, .. } => {
                     self.hub.stats.count(|c| c.refused += 1);
-                    log::warn!("{reason:?}");
+                    log::warn!("{reason}");
                     if wiring.is_none() {
-                        let state = SessionState::Refused(format!("{reason:?}"));
+                        let state = SessionState::Refused(format!("{reason}"));
                         self.hub.stats.with_tunnel(0, |t| t.set_state(now, state));
                     }
                 }
