@@ -11,8 +11,8 @@
 //!                              Challenge  session, X25519, signature  <- keeps it for seconds
 //!   Response   session, sealed: signature                   ->
 //!                           Accept  session, sealed: tunnel addresses  <-
-//!   Sealed     session, counter, sealed: Join | Rekey | Close  ->
-//!                                 Sealed  ...: Joined | Rekeyed | Close  <-
+//!   Sealed     session, counter, sealed: Join | Rekey | Probe | Close  ->
+//!                                 Sealed  ...: Joined | Rekeyed | Here | Close  <-
 //! ```
 //! Every answer is at most as long as its question, so that nobody can use the proxy to multiply
 //! traffic; questions are padded where they must be. No datagram is above 1,200 bytes.
@@ -151,6 +151,10 @@ pub enum Control {
     Rekey { generation: u32, share: [u8; 32] },
     /// The proxy's half.
     Rekeyed { generation: u32, share: [u8; 32] },
+    /// The router asks whether the proxy still knows the session.
+    Probe,
+    /// It does.
+    Here,
     /// The sender leaves.
     Close,
 }
@@ -331,6 +335,8 @@ impl Control {
             }
             Control::Rekey { generation, share } => put_share(out, REKEY, *generation, share),
             Control::Rekeyed { generation, share } => put_share(out, REKEYED, *generation, share),
+            Control::Probe => out.push(PROBE),
+            Control::Here => out.push(HERE),
             Control::Close => out.push(CLOSE),
         }
     }
@@ -348,6 +354,8 @@ impl Control {
             },
             REKEY => Control::Rekey { generation: r.u32()?, share: r.array()? },
             REKEYED => Control::Rekeyed { generation: r.u32()?, share: r.array()? },
+            PROBE => Control::Probe,
+            HERE => Control::Here,
             CLOSE => Control::Close,
             _ => return Err(Short),
         })
@@ -443,6 +451,8 @@ const JOINED: u8 = 2;
 const REKEY: u8 = 3;
 const REKEYED: u8 = 4;
 const CLOSE: u8 = 5;
+const PROBE: u8 = 6;
+const HERE: u8 = 7;
 const NO_ADDRESSES: u8 = 255;
 const ADDRESS_LEN: usize = 18;
 const _: () = assert!(1 + 8 + 4 + 1 + 32 + 2 + 2 + 4096 / 8 <= OPEN_LEN);
@@ -499,6 +509,8 @@ mod tests {
             Control::Joined { channel: 3, join: 9, number: 1, address: "[2001:db8::1]:7".parse().unwrap() },
             Control::Rekey { generation: 1, share: [1; 32] },
             Control::Rekeyed { generation: 1, share: [1; 32] },
+            Control::Probe,
+            Control::Here,
             Control::Close,
         ] {
             let mut out = Vec::new();

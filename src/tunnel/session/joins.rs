@@ -31,6 +31,8 @@ pub struct Live {
     pub keys: Keys,
     /// The proxy may not know the session any more.
     pub suspect: bool,
+    /// When the channels were last asked whether the proxy knows the session.
+    probed_at: Option<Instant>,
     /// Join number of the latest join.
     joins: u32,
     rekey: Rekey,
@@ -43,7 +45,7 @@ enum Rekey {
 
 impl Live {
     pub fn new(now: Instant, keys: Keys) -> Live {
-        Live { keys, suspect: false, joins: 0, rekey: Rekey::Due { at: now + REKEY_AFTER } }
+        Live { keys, suspect: false, probed_at: None, joins: 0, rekey: Rekey::Due { at: now + REKEY_AFTER } }
     }
 
     /// Asks for a rekey, or again.
@@ -119,8 +121,10 @@ pub struct Paths {
 struct Path {
     usable: bool,
     join: Join,
-    /// When the latest join was asked for.
+    /// When a join was last sent.
     asked_at: Option<Instant>,
+    /// Somebody said here that the proxy does not know the session.
+    doubted: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -142,8 +146,12 @@ enum Join {
 impl Paths {
     /// Whether the channel was not usable before and is so now.
     pub fn set_usable(&mut self, now: Instant, channel: ChannelId, usable: bool) -> bool {
-        let path =
-            self.paths.entry(channel).or_insert(Path { usable: false, join: Join::Out, asked_at: None });
+        let path = self.paths.entry(channel).or_insert(Path {
+            usable: false,
+            join: Join::Out,
+            asked_at: None,
+            doubted: false,
+        });
         let is_new = usable && !path.usable;
         path.usable = usable;
         if usable {
@@ -163,9 +171,32 @@ impl Paths {
         }
     }
 
+    /// Somebody says on this channel that the proxy does not know the session. Anybody on the way can
+    /// say so, so the other channels are asked, too; the session is suspect when all say it.
+    pub fn on_doubt(&mut self, now: Instant, channel: ChannelId, live: &mut Live, transmits: &mut Transmits) {
+        let Some(path) = self.paths.get_mut(&channel).filter(|path| path.usable) else { return };
+        path.doubted = true;
+        if live.probed_at.is_some_and(|at| now < at + PATIENCE_MIN) {
+            return;
+        }
+        live.probed_at = Some(now);
+        for (channel, path) in &self.paths {
+            if path.usable && !path.doubted {
+                transmits.push_back((*channel, live.keys.seal(&Control::Probe)));
+            }
+        }
+    }
+
+    /// The proxy has proved that it knows the session.
+    pub fn trust_all(&mut self) {
+        self.paths.values_mut().for_each(|path| path.doubted = false);
+    }
+
     /// No channel is joined any more.
     pub fn leave_all(&mut self) {
-        self.paths.values_mut().for_each(|path| path.join = Join::Out);
+        for path in self.paths.values_mut() {
+            (path.join, path.doubted) = (Join::Out, false);
+        }
     }
 
     /// The proxy does not know `remote` at the address this channel has: it joins again.
@@ -180,7 +211,6 @@ impl Paths {
     /// The proxy has taken the channel in.
     pub fn on_joined(
         &mut self,
-        now: Instant,
         channel: ChannelId,
         answered: u32,
         remote_number: u32,
@@ -193,7 +223,6 @@ impl Paths {
             return None;
         }
         path.join = Join::In { local, remote: remote_number };
-        path.asked_at = Some(now);
         let (sealer, opener) = keys.channel(channel, join, local, remote_number);
         Some(Joined {
             session: SessionId(keys.session()),
@@ -224,11 +253,9 @@ impl Paths {
             .collect();
         for channel in due {
             let fresh = self.free_number(rng);
-            let Some(Path { join: Join::Joining { join, local, tries, next }, .. }) =
-                self.paths.get_mut(&channel)
-            else {
-                continue;
-            };
+            let Some(path) = self.paths.get_mut(&channel) else { continue };
+            let Join::Joining { join, local, tries, next } = &mut path.join else { continue };
+            path.asked_at = Some(now);
             let again = *tries % SENDS_PER_JOIN == 0;
             *tries = tries.saturating_add(1);
             *next = now + patience(*tries);
@@ -241,14 +268,15 @@ impl Paths {
         }
     }
 
-    /// Whether every usable channel asks to join, in vain for more than a second.
+    /// Whether every usable channel asks to join, in vain for more than a second, or hears that the
+    /// proxy does not know the session.
     pub fn all_unanswered(&self) -> bool {
         self.has_usable()
             && self
                 .paths
                 .values()
                 .filter(|path| path.usable)
-                .all(|path| matches!(path.join, Join::Joining { tries, .. } if tries > 3))
+                .all(|path| path.doubted || matches!(path.join, Join::Joining { tries, .. } if tries > 3))
     }
 
     pub fn usable(&self) -> impl Iterator<Item = ChannelId> + '_ {
@@ -287,11 +315,12 @@ impl Paths {
 impl Path {
     /// Joins, once more if need be, but not within a quarter second of the last time.
     fn start(&mut self, now: Instant) {
-        if matches!(self.join, Join::Joining { .. }) {
-            return;
+        if let Join::Joining { next, .. } = self.join {
+            if next <= now + PATIENCE_MIN {
+                return;
+            }
         }
         let next = self.asked_at.map_or(now, |at| (at + PATIENCE_MIN).max(now));
-        self.asked_at = Some(next);
         self.join = Join::Joining { join: 0, local: 0, tries: 0, next };
     }
 

@@ -52,8 +52,11 @@ pub struct ProxySessions {
     settings: ProxySettings,
     rng: StdRng,
     cookies: Cookies,
-    /// Turns for RSA signatures, and for refusals and hints.
+    /// Turns for RSA signatures: for addresses of channels, and for all others, so that no crowd of
+    /// others keeps a router out that wants a new session.
+    familiar_signatures: Limit,
     signatures: Limit,
+    /// Turns for refusals and hints.
     hints: Limit,
     half_open: HalfOpens,
     /// By the router's index.
@@ -84,6 +87,7 @@ impl ProxySessions {
         ProxySessions {
             settings,
             cookies: Cookies::new(now, &mut rng),
+            familiar_signatures: Limit::new(now, SIGNATURES.0, SIGNATURES.1, &mut rng),
             signatures: Limit::new(now, SIGNATURES.0, SIGNATURES.1, &mut rng),
             hints: Limit::new(now, HINTS.0, HINTS.1, &mut rng),
             half_open: HalfOpens::default(),
@@ -194,7 +198,10 @@ impl ProxySessions {
             return;
         }
         let Some(index) = index else { return };
-        if !self.signatures.take(now, from.ip()) {
+        let mut members = self.live.values().flat_map(|live| live.members.values());
+        let is_familiar = members.any(|member| member.address.ip() == from.ip());
+        let limit = if is_familiar { &mut self.familiar_signatures } else { &mut self.signatures };
+        if !limit.take(now, from.ip()) {
             return;
         }
         let session = self.free_session();
@@ -277,7 +284,11 @@ impl ProxySessions {
                 let session = SessionId(session);
                 self.events.push_back(Event::Closed { session, reason: CloseReason::PeerLeft });
             }
-            Control::Joined { .. } | Control::Rekeyed { .. } => {}
+            Control::Probe => {
+                let answer = live.keys.seal(&Control::Here);
+                self.transmit(from, answer);
+            }
+            Control::Joined { .. } | Control::Rekeyed { .. } | Control::Here => {}
         }
     }
 

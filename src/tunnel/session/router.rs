@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! no session --attempt--> session: channels join, rekey every 2 minutes
-//!      ^                     |  suspect: nobody answers joins or rekeys, or the proxy says it does not
-//!      |   the proxy left    |  know the session: a new attempt runs beside it and replaces it
+//!      ^                     |  suspect: joins or rekeys stay unanswered, or the proxy says on every
+//!      |   the proxy left    |  channel that it does not know the session: a new attempt runs beside
+//!      |                     |  it and replaces it
 //!      +---------------------+
 //! ```
 //! It never gives up: what fails is tried again, later and later up to 5 s apart.
@@ -124,7 +125,7 @@ impl RouterSession {
             }
             Message::UnknownSession { session } => {
                 if let Some(live) = self.live.as_mut().filter(|live| live.keys.session() == session) {
-                    live.suspect = true;
+                    self.paths.on_doubt(now, channel, live, &mut self.transmits);
                 }
             }
             Message::UnknownChannel { channel: remote } => self.paths.on_unknown(now, channel, remote),
@@ -205,7 +206,7 @@ impl RouterSession {
     /// A cookie starts the exchange on its channel, unless the last attempt failed there and others may answer.
     fn on_cookie(&mut self, now: Instant, channel: ChannelId, token: &Token, cookie: &Cookie) {
         let Some(attempt) = &mut self.attempt else { return };
-        if self.avoid == Some(channel) && attempt.tries() < 2 && self.paths.usable().nth(1).is_some() {
+        if self.avoid == Some(channel) && attempt.tries() < 3 && self.paths.usable().nth(1).is_some() {
             return;
         }
         if let Some(open) = attempt.on_cookie(now, channel, token, cookie, &self.settings) {
@@ -237,12 +238,13 @@ impl RouterSession {
     fn on_control(&mut self, now: Instant, channel: ChannelId, control: &Control) {
         let Some(live) = &mut self.live else { return };
         live.suspect = false;
+        self.paths.trust_all();
         if self.attempt.as_ref().is_some_and(|attempt| !attempt.is_proving()) {
             self.attempt = None;
         }
         match control {
             Control::Joined { channel: joined, join, number, address } if *joined == channel.0 => {
-                let joined = self.paths.on_joined(now, channel, *join, *number, *address, &live.keys);
+                let joined = self.paths.on_joined(channel, *join, *number, *address, &live.keys);
                 self.events.extend(joined.map(|joined| Event::Joined(Box::new(joined))));
             }
             Control::Rekeyed { generation, share } => {

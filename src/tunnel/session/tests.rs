@@ -3,7 +3,9 @@
 
 use super::*;
 use crate::crypto::aead::OpenError;
+use crate::crypto::generation::{self, Generation};
 use crate::crypto::identity::Identity;
+use crate::crypto::schedule::Chain;
 use crate::units::{Checksum, PacketNumber};
 use crate::wire::auth::{Message, HELLO_LEN};
 use crate::wire::header::Kind;
@@ -191,8 +193,7 @@ fn a_dead_channel_does_not_keep_the_other_from_the_session() {
     w.run_for(Duration::from_secs(200));
     w.dead = None;
     w.run_until(Duration::from_secs(6), |w| w.router_ends.contains_key(&WAN0));
-    let established = |e: &&Event| matches!(e, Event::Established { .. });
-    assert_eq!(w.router_log.iter().filter(established).count(), 1);
+    assert_eq!(w.router_log.iter().filter(|e| is_established(e)).count(), 1);
 }
 
 #[test]
@@ -200,6 +201,66 @@ fn a_channel_that_answers_first_but_swallows_the_rest_is_left_for_the_other() {
     let mut w = World::new(14);
     w.swallows_opens = Some(WAN0);
     w.run_until(Duration::from_secs(10), |w| w.router_ends.contains_key(&WAN1));
+}
+
+#[test]
+fn one_channel_that_denies_the_session_does_not_end_it() {
+    let mut w = World::new(24);
+    w.connect();
+    let Some(Event::Established { session, .. }) = w.router_log.iter().find(|e| is_established(e)) else {
+        panic!("no session");
+    };
+    let lie = Message::UnknownSession { session: session.0 }.encode();
+    for _ in 0..100 {
+        w.router.handle_datagram(w.now, WAN0, &lie);
+        w.run_for(Duration::from_millis(100));
+    }
+    assert_eq!(w.router_log.iter().filter(|e| is_established(e)).count(), 1);
+    assert_eq!([w.exchange(WAN0), w.exchange(WAN1)], [Ok(()); 2]);
+}
+
+#[test]
+fn a_channel_that_refuses_everything_is_left_for_the_other() {
+    let mut w = World::new(25);
+    w.refuses_opens = Some(WAN0);
+    w.run_until(Duration::from_secs(10), |w| w.router_ends.contains_key(&WAN1));
+}
+
+#[test]
+fn two_routers_have_a_session_each() {
+    let mut w = World::new(26);
+    w.connect();
+    let mut other = RouterSession::new(
+        w.now,
+        router_settings(key(OTHER_ROUTER), ProxyTrust::Pinned(public(PROXY))),
+        rng(26),
+    );
+    other.path_usable(w.now, WAN0, true);
+    let from = "192.0.2.77:1".parse().unwrap();
+    let mut joined = None;
+    for _ in 0..10 {
+        while let Some((_, datagram)) = other.poll_transmit() {
+            w.proxy.handle_datagram(w.now, from, &datagram);
+        }
+        while let Some((to, datagram)) = w.proxy.poll_transmit() {
+            assert_eq!(to, from);
+            other.handle_datagram(w.now, WAN0, &datagram);
+        }
+        while let Some(event) = other.poll_event() {
+            joined = if let Event::Joined(joined) = event { Some(joined) } else { joined };
+        }
+    }
+    let mut indices = Vec::new();
+    while let Some(event) = w.proxy.poll_event() {
+        if let Event::Joined(there) = event {
+            indices.push(there.router);
+            let Joined { sealer, .. } = *joined.take().unwrap();
+            let mut opener = there.opener;
+            assert!(opener.open(&mut seal(&mut (sealer, opener_of_nobody(), 0))).is_ok());
+        }
+    }
+    assert_eq!(indices, [0]);
+    assert_eq!([w.exchange(WAN0), w.exchange(WAN1)], [Ok(()); 2]);
 }
 
 #[test]
@@ -410,6 +471,7 @@ struct World {
     noise: Noise,
     dead: Option<ChannelId>,
     swallows_opens: Option<ChannelId>,
+    refuses_opens: Option<ChannelId>,
     /// Added to the ports that the proxy sees.
     nat: u16,
     /// Bytes that somebody on the way replaces by others.
@@ -439,6 +501,7 @@ impl World {
             noise: Noise::default(),
             dead: None,
             swallows_opens: None,
+            refuses_opens: None,
             nat: 0,
             swap_fingerprint: None,
             record: false,
@@ -542,6 +605,13 @@ impl World {
             }
         }
         let is_open = matches!(Message::decode(&datagram), Ok(Message::Open(_)));
+        if let (Ok(Message::Open(open)), true) =
+            (Message::decode(&datagram), self.refuses_opens == Some(channel))
+        {
+            let refuse = Message::Refuse { version: 1, token: open.token, code: 2, proxy: [0; 32] };
+            self.router.handle_datagram(self.now, channel, &refuse.encode());
+            return;
+        }
         let swallowed = is_open && self.swallows_opens == Some(channel);
         if self.dead == Some(channel) || swallowed || self.percent(self.noise.lost) {
             return;
@@ -611,10 +681,7 @@ fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
             let Joined { session, router, channel, local_number, remote_number, remote, sealer, opener } =
                 *joined;
             ends.insert(channel, (sealer, opener, 0));
-            let chain = crate::crypto::schedule::Chain::start(&[0; 32], &zeroize::Zeroizing::new([0; 32]));
-            let end = crate::crypto::generation::End::Router;
-            let none = crate::crypto::generation::Generation::first(&chain, Suite::ChaCha20Poly1305, end);
-            let (sealer, opener) = (Sealer::new(none.clone(), 0, 0), Opener::new(none, 0, 0));
+            let (sealer, opener) = (Sealer::new(nobody(), 0, 0), opener_of_nobody());
             Event::Joined(Box::new(Joined {
                 session,
                 router,
@@ -632,6 +699,19 @@ fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
         }
         _ => event,
     }
+}
+
+fn nobody() -> std::sync::Arc<Generation> {
+    let chain = Chain::start(&[0; 32], &zeroize::Zeroizing::new([0; 32]));
+    Generation::first(&chain, Suite::ChaCha20Poly1305, generation::End::Router)
+}
+
+fn opener_of_nobody() -> Opener {
+    Opener::new(nobody(), 0, 0)
+}
+
+fn is_established(event: &Event) -> bool {
+    matches!(event, Event::Established { .. })
 }
 
 fn seal((sealer, _, number): &mut End) -> Vec<u8> {
