@@ -104,6 +104,7 @@ impl Tun {
     ///
     /// Returns how many were appended; 0 means the device is empty (poll it). A super-packet is never
     /// torn: up to 64 KB of segments may come on top of `max_packets`. Malformed packets are skipped.
+    /// After a failure `out` keeps what was read before it.
     pub fn read_batch(
         &self,
         buf: &mut ReadBuffer,
