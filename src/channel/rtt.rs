@@ -35,12 +35,6 @@ impl Rtt {
         self.smoothed = (self.smoothed * 7 + rtt) / 8;
     }
 
-    /// The base of the path has moved by `us`: the minimum moves with it.
-    pub fn shift_min(&mut self, us: i64) {
-        let moved = (self.min.as_micros() as i64).saturating_add(us).max(50);
-        self.min = Duration::from_micros(moved as u64);
-    }
-
     pub fn latest(&self) -> Duration {
         self.latest
     }
@@ -51,15 +45,6 @@ impl Rtt {
 
     pub fn var(&self) -> Duration {
         self.var
-    }
-
-    /// Smallest sample since the start, moved by [`Rtt::shift_min`].
-    pub fn min(&self) -> Duration {
-        self.min
-    }
-
-    pub fn is_sampled(&self) -> bool {
-        self.sampled
     }
 }
 
@@ -77,6 +62,5 @@ mod tests {
         r.on_sample(Duration::from_millis(40), Duration::ZERO);
         r.on_sample(Duration::from_millis(45), Duration::from_millis(5));
         assert_eq!(r.latest(), Duration::from_millis(40));
-        assert_eq!(r.min(), Duration::from_millis(40));
     }
 }

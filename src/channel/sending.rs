@@ -128,19 +128,17 @@ impl Sending {
         }
         self.largest_acked = self.largest_acked.max(Some(largest));
         let newest = news.newest.as_ref().filter(|n| n.0 == largest);
-        if let Some((_, packet)) = newest {
-            if !ack.detour {
-                let delay =
-                    Duration::from_micros(u64::from(ack.ack_delay_us)).min(Duration::from_millis(200));
-                self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
-            }
-        }
+        let rtt = newest.filter(|_| !ack.detour).map(|(_, packet)| {
+            let delay = Duration::from_micros(u64::from(ack.ack_delay_us)).min(ACK_DELAY_BELIEVED);
+            self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
+            self.rtt.latest()
+        });
         let newly_lost = self.detect_loss(now);
         if let Some((_, packet)) = newest {
             let owd_us = self.unwrap.delay_us(ack.received_at, packet.ticks);
             let app_limited = packet.app_limited;
-            let sample = AckSample { newly_acked: news.bytes, newly_lost, owd_us, arrived, app_limited };
-            self.congestion.on_ack(now, sample, &mut self.rtt);
+            let sample = AckSample { newly_acked: news.bytes, newly_lost, rtt, owd_us, arrived, app_limited };
+            self.congestion.on_ack(now, sample, &self.rtt);
             self.set_pace(now);
         }
         self.ring.forget(now, self.rtt.smoothed() * 2 + SHELL_AGE);
@@ -248,7 +246,7 @@ impl Sending {
             capacity: self.congestion.capacity(now),
             goodput: self.goodput.rate(now),
             smoothed_rtt: self.rtt.smoothed(),
-            min_rtt: self.rtt.min(),
+            min_rtt: self.congestion.path(),
             latest_rtt: self.rtt.latest(),
             base_owd_us: self.congestion.base_owd_us(),
             queue_delay: self.congestion.queue(),
@@ -431,6 +429,8 @@ const LOSS_DELAY_MIN: Duration = Duration::from_millis(2);
 const REORDERING_MAX: Duration = Duration::from_millis(100);
 /// Shells of lost packets are kept so long beyond two round trips.
 const SHELL_AGE: Duration = Duration::from_millis(100);
+/// More than this a peer's acknowledgement delay is not believed.
+const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
