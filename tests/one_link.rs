@@ -34,10 +34,19 @@ struct Bed {
     credit: f64,
     flying: VecDeque<(Instant, PacketNumber, u32, bool)>,
     acks: VecDeque<(Instant, Ack)>,
+    /// Every so many-th datagram is lost; none with 0.
+    lose_every: u64,
+    served: u64,
+    lost: u64,
 }
 
 /// Runs the link for `seconds` with a droptail queue of `limit` bytes; one entry per second.
 fn run(seconds: u64, limit: u64, law: &Law) -> Vec<Second> {
+    run_lossy(seconds, limit, 0, law).0
+}
+
+/// The same with every `lose_every`-th datagram lost; also how many were lost, and how many the sender says.
+fn run_lossy(seconds: u64, limit: u64, lose_every: u64, law: &Law) -> (Vec<Second>, u64, u64) {
     let t0 = Instant::now();
     let control = ControlSettings::default();
     let settings = SendingSettings { id: ChannelId(0), epoch: t0, overhead: 60, rate_max: None, control };
@@ -52,6 +61,9 @@ fn run(seconds: u64, limit: u64, law: &Law) -> Vec<Second> {
         credit: 0.0,
         flying: VecDeque::new(),
         acks: VecDeque::new(),
+        lose_every,
+        served: 0,
+        lost: 0,
     };
     let mut out = vec![Second::default(); seconds as usize];
     let ticks = seconds * 10_000;
@@ -74,7 +86,8 @@ fn run(seconds: u64, limit: u64, law: &Law) -> Vec<Second> {
             );
         }
     }
-    out
+    let told = bed.sending.row(t0 + TICK * ticks as u32).lost_packets;
+    (out, bed.lost, told)
 }
 
 impl Bed {
@@ -90,6 +103,11 @@ impl Bed {
             self.queue_bytes -= u64::from(p.2);
             self.credit -= f64::from(p.2);
             used += f64::from(p.2);
+            self.served += 1;
+            if self.lose_every > 0 && self.served % self.lose_every == 0 {
+                self.lost += 1;
+                continue;
+            }
             let at = self.flying.back().map_or(now + delay, |l| l.0.max(now + delay));
             self.flying.push_back((at, p.1, p.2, p.3));
         }
@@ -199,4 +217,12 @@ fn a_shallow_buffer_and_a_policer_are_used_with_little_loss() {
         println!("{limit} bytes: used {:.3}", used(&r[5..]));
         assert!(used(&r[5..]) > 0.85, "{limit}");
     }
+}
+
+#[test]
+fn random_loss_is_found_and_nothing_else_is_called_lost() {
+    let (r, lost, told) = run_lossy(20, 4_000_000, 97, &|_| (20.0 * 125_000.0, MS * 30));
+    println!("used {:.3}, lost {lost}, told {told}", used(&r[5..]));
+    assert!(used(&r[5..]) > 0.95);
+    assert!(told.abs_diff(lost) <= lost / 20 + 3, "lost {lost}, told {told}");
 }

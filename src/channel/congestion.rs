@@ -207,10 +207,15 @@ impl Congestion {
         self.delivery.rate(now)
     }
 
-    /// Rate at which datagrams leave; zero (unpaced) before the first sample.
+    /// Rate at which datagrams leave; zero (unpaced) before the first sample. Never below what spreads
+    /// the window over a round trip: a rate that was never tried says nothing.
     pub fn pacing_rate(&self, now: Instant) -> Rate {
+        if !self.delivery.is_sampled() {
+            return Rate(0);
+        }
         let percent = if self.startup { 250 } else { self.settings.pacing_percent };
-        Rate(self.rate(now).0.saturating_mul(percent) / 100)
+        let by_window = Rate::from_bytes(self.cwnd, self.path().max(Duration::from_millis(1)));
+        Rate(self.rate(now).max(by_window).0.saturating_mul(percent) / 100)
     }
 
     /// The capacity if it was found within the last seconds, else no limit: for feedback budgets.

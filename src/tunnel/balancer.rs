@@ -55,9 +55,19 @@ impl Lane {
         self.row.queued_bytes + self.bound_bytes.saturating_sub(self.row.taken_bytes)
     }
 
+    /// How fast the channel can be expected to take packets: what it delivered, or, where it never had
+    /// enough to show it, what its window lets through in a round trip.
+    pub fn speed(&self) -> Rate {
+        let by_window = Rate::from_bytes(self.row.cwnd, self.row.min_rtt.max(Duration::from_millis(1)));
+        if self.row.capacity.0 == u64::MAX {
+            return self.row.rate.max(by_window);
+        }
+        self.row.rate.max(Rate(RATE_FLOOR))
+    }
+
     /// When a packet of `bytes` bound now would arrive, microseconds on the receiver's clock minus ours.
     fn arrival_us(&self, bytes: u64) -> i64 {
-        let rate = Rate(self.row.rate.0.max(RATE_FLOOR));
+        let rate = self.speed();
         let ahead = rate.time_for(self.row.bytes_in_flight + self.waiting() + bytes);
         let queue = ahead.saturating_sub(self.row.min_rtt);
         let queue =
@@ -84,7 +94,7 @@ pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<u
     }
     match kind {
         Balancer::Adaptive | Balancer::Redundant => adaptive(lanes, want),
-        Balancer::Relative => deficit(lanes, want, |lane, _| lane.row.rate.0.max(RATE_FLOOR)),
+        Balancer::Relative => deficit(lanes, want, |lane, _| lane.speed().0),
         Balancer::Prio => deficit(lanes, want, |lane, fastest| if lane.id() == fastest { 90 } else { 10 }),
     }
 }
@@ -108,8 +118,7 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let usable = |l: &&Lane| l.is_up() && (all_held || !l.held);
     let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference);
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
-    let best_rate = Rate(best.row.rate.0.max(RATE_FLOOR));
-    let patience = best_rate.time_for(want.backlog).as_micros() as i64;
+    let patience = best.speed().time_for(want.backlog).as_micros() as i64;
     let limit = arrival(best).saturating_add(patience);
     let open = |l: &&(usize, &Lane)| {
         usable(&l.1) && l.1.credit() >= (want.bytes + u64::from(l.1.row.overhead)) as i64
