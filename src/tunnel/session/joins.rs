@@ -315,10 +315,8 @@ impl Paths {
 impl Path {
     /// Joins, once more if need be, but not within a quarter second of the last time.
     fn start(&mut self, now: Instant) {
-        if let Join::Joining { next, .. } = self.join {
-            if next <= now + PATIENCE_MIN {
-                return;
-            }
+        if matches!(self.join, Join::Joining { .. }) {
+            return;
         }
         let next = self.asked_at.map_or(now, |at| (at + PATIENCE_MIN).max(now));
         self.join = Join::Joining { join: 0, local: 0, tries: 0, next };
