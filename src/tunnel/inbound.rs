@@ -47,7 +47,7 @@ pub struct InboundSettings {
 impl Default for InboundSettings {
     /// Source: a rough simulation of one CUBIC flow: 0.49 of the sum with 100 ms, 0.70 with 400, 0.69 with 800.
     fn default() -> Self {
-        InboundSettings { hold_max: Duration::from_millis(400), buffer_bytes_max: 8 << 20 }
+        InboundSettings { hold_max: Duration::from_millis(700), buffer_bytes_max: 8 << 20 }
     }
 }
 
@@ -254,8 +254,17 @@ impl Inbound {
     /// Lets go what may leave in a flow, and sets the time to look again.
     fn settle(&mut self, now: Instant, index: u16) {
         let Some(flow) = self.flows.at(index) else { return };
-        let hold = if flow.is_tcp { self.times.hold() } else { self.times.hold_other() };
-        let patience = Patience { now, hold, resend: self.times.resend_window(), proof: &self.proof };
+        let patience = match flow.is_tcp {
+            // The sender sends again until it arrives, or says that it gave up: the bound is for when it is gone.
+            true => {
+                let hold = self.settings.hold_max;
+                Patience { now, hold, resend: hold, proof: &self.proof }
+            }
+            false => {
+                let hold = self.times.hold_other();
+                Patience { now, hold, resend: self.times.resend_window(), proof: &self.proof }
+            }
+        };
         self.stats.gaps += flow.order.release(&mut self.released, |gap| patience.end(gap).is_none());
         let deadline = flow.order.blocking().and_then(|gap| patience.end(gap));
         // A time to look again that is near enough stays.
