@@ -145,6 +145,8 @@ pub struct Bound {
     pub bound_at: Instant,
     /// How the packet came to be bound.
     pub reason: Reason,
+    /// A channel that must not take it: the one where it is stuck and may yet arrive.
+    pub avoid: Option<ChannelId>,
 }
 
 /// Why a packet is sent on a channel.

@@ -2,7 +2,6 @@
 //!
 //! Not for: several channels or inner TCP (tests/sim). Prints its series with `ONE_LINK=1`.
 
-use gobonding::channel::congestion::ControlSettings;
 use gobonding::channel::receiving::Receiving;
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
 use gobonding::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, PacketNumber, Reason};
@@ -48,8 +47,7 @@ fn run(seconds: u64, limit: u64, law: &Law) -> Vec<Second> {
 /// The same with every `lose_every`-th datagram lost; also how many were lost, and how many the sender says.
 fn run_lossy(seconds: u64, limit: u64, lose_every: u64, law: &Law) -> (Vec<Second>, u64, u64) {
     let t0 = Instant::now();
-    let control = ControlSettings::default();
-    let settings = SendingSettings { id: ChannelId(0), epoch: t0, overhead: 60, rate_max: None, control };
+    let settings = SendingSettings::new(ChannelId(0), t0, 60);
     let mut bed = Bed {
         sending: Sending::new(t0, settings),
         receiving: Receiving::new(t0, ChannelId(0), t0),
@@ -138,7 +136,10 @@ impl Bed {
             let seq = FlowSeq((self.bound / 1_500) as u32 & 0xff_ffff);
             let packet = self.packet.clone();
             let (flow, class, reason) = (FlowTag(0), Class::Bulk, Reason::First);
-            self.sending.handle_run(now, vec![Bound { packet, flow, seq, class, bound_at: now, reason }]);
+            self.sending.handle_run(
+                now,
+                vec![Bound { packet, flow, seq, class, bound_at: now, reason, avoid: None }],
+            );
         }
         while self.sending.poll_lost().is_some() {}
         while let Some(t) = self.sending.poll_transmit(now) {

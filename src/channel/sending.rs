@@ -32,6 +32,16 @@ pub struct SendingSettings {
     /// The owner's cap, if any.
     pub rate_max: Option<Rate>,
     pub control: ControlSettings,
+    /// Time beyond the path's own after which a packet in flight goes again on another channel.
+    pub late: Duration,
+}
+
+impl SendingSettings {
+    /// The usual settings of a channel.
+    pub fn new(id: ChannelId, epoch: Instant, overhead: u32) -> SendingSettings {
+        let control = ControlSettings::default();
+        SendingSettings { id, epoch, overhead, rate_max: None, control, late: LATE }
+    }
 }
 
 /// A datagram to seal and send.
@@ -209,12 +219,16 @@ impl Sending {
         let live = self.liveness.deadline(self.in_flight(), &self.rtt);
         let loss = self.loss_at.map(|t| (t, "loss"));
         let probe = Some((self.probe_at(), "probe"));
-        [pace, live, loss, probe].into_iter().flatten().min_by_key(|d| d.0)
+        let late = self.late_at().map(|t| (t, "late"));
+        [pace, live, loss, late, probe].into_iter().flatten().min_by_key(|d| d.0)
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.loss_at.is_some_and(|t| now >= t) {
             self.detect_loss(now);
+        }
+        if self.late_at().is_some_and(|t| now >= t) {
+            self.hand_back_late(now);
         }
         let before = self.liveness.handle_timeout(now, self.in_flight(), &self.rtt);
         let after = self.liveness.state();
@@ -319,10 +333,30 @@ impl Sending {
         (self.rtt.smoothed() / 8 + LOSS_DELAY_MIN).max(self.reordering)
     }
 
+    /// The link has become slow and packets are stuck in its queue: they go again elsewhere, while the
+    /// channel goes on.
+    fn hand_back_late(&mut self, now: Instant) {
+        let Some(limit) = now.checked_sub(self.late_after()) else { return };
+        let id = self.settings.id;
+        let Sending { ring, lost, .. } = self;
+        ring.strand_older(limit, |bound| give_back(lost, Bound { avoid: Some(id), ..bound }));
+    }
+
+    fn late_at(&self) -> Option<Instant> {
+        let may = !self.alone && self.liveness.state() == State::Up;
+        self.ring.oldest_sent().filter(|_| may).map(|sent| sent + self.late_after() + LATE_STEP)
+    }
+
+    /// Age at which a packet in flight counts as stuck.
+    fn late_after(&self) -> Duration {
+        self.congestion.path() + self.settings.late
+    }
+
     /// Everything in flight goes again elsewhere; what was queued here as well.
     fn strand(&mut self) {
+        let id = self.settings.id;
         let Sending { ring, lost, queue, .. } = self;
-        ring.strand(|bound| give_back(lost, bound));
+        ring.strand(|bound| give_back(lost, Bound { avoid: Some(id), ..bound }));
         queue.drain(..).for_each(|bound| give_back(lost, bound));
         self.queued_bytes = 0;
     }
@@ -434,6 +468,10 @@ const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
+/// Source: scenarios `step` and `car4` in the simulator.
+const LATE: Duration = Duration::from_millis(120);
+/// Late packets are looked for this often.
+const LATE_STEP: Duration = Duration::from_millis(5);
 const FRAMES_MAX: usize = 64;
 /// Header and tag of a control datagram.
 const CONTROL_BYTES: usize = 24;
@@ -449,9 +487,7 @@ mod tests {
 
     fn sending() -> (Sending, Instant) {
         let t = Instant::now();
-        let control = ControlSettings::default();
-        let s = SendingSettings { id: ChannelId(0), epoch: t, overhead: 60, rate_max: None, control };
-        (Sending::new(t, s), t)
+        (Sending::new(t, SendingSettings::new(ChannelId(0), t, 60)), t)
     }
 
     fn packet(t: Instant, seq: u32) -> Bound {
@@ -462,6 +498,7 @@ mod tests {
             class: Class::Bulk,
             bound_at: t,
             reason: Reason::First,
+            avoid: None,
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct SentRing {
     first: u64,
     slots: VecDeque<Option<SentPacket>>,
     bytes_in_flight: u64,
+    /// Below this number nothing is in flight that was not handed back yet.
+    handed_back: u64,
 }
 
 impl SentRing {
@@ -108,6 +110,30 @@ impl SentRing {
                 each(bound);
             }
         }
+    }
+
+    /// The same for what was sent before `limit`.
+    pub fn strand_older(&mut self, limit: Instant, mut each: impl FnMut(Bound)) {
+        self.handed_back = self.handed_back.max(self.first);
+        let skip = (self.handed_back - self.first) as usize;
+        for slot in self.slots.iter_mut().skip(skip) {
+            if let Some(p) = slot.as_mut().filter(|p| p.fate == Fate::InFlight) {
+                if p.time_sent >= limit {
+                    return;
+                }
+                p.fate = Fate::Stranded;
+                if let Some(bound) = p.bound.take() {
+                    each(bound);
+                }
+            }
+            self.handed_back += 1;
+        }
+    }
+
+    /// When the oldest packet was sent that is in flight and was not handed back.
+    pub fn oldest_sent(&self) -> Option<Instant> {
+        let skip = self.handed_back.saturating_sub(self.first) as usize;
+        self.slots.iter().skip(skip).flatten().find(|p| p.fate == Fate::InFlight).map(|p| p.time_sent)
     }
 
     /// Forgets shells of lost packets that are older than `age`.

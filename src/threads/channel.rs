@@ -9,7 +9,6 @@ use super::recv::{Incoming, Recv, ToRecv};
 use super::send::Send;
 use super::stop::Stop;
 use super::{spawn, Hub};
-use crate::channel::congestion::ControlSettings;
 use crate::channel::receiving::Receiving;
 use crate::channel::sending::{Sending, SendingSettings};
 use crate::crypto::aead::{Opener, Sealer};
@@ -85,8 +84,7 @@ impl Channel {
             wiring: wiring.clone(),
             stop: stop.clone(),
         };
-        let (epoch, control) = (hub.epoch, ControlSettings::default());
-        let settings = SendingSettings { id: self.id, epoch, overhead, rate_max, control };
+        let settings = SendingSettings { rate_max, ..SendingSettings::new(self.id, hub.epoch, overhead) };
         let sending = Sending::new(now, settings);
         let thread = spawn(&format!("send-{}", self.name), move || send.run(sending))?;
         self.sender = Some(Running { stop, wiring: wiring.clone(), thread });

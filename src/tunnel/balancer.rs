@@ -85,6 +85,8 @@ pub(super) struct Want {
     pub sparse: bool,
     /// Bytes that wait behind it.
     pub backlog: u64,
+    /// A channel that must not take it.
+    pub avoid: Option<ChannelId>,
 }
 
 /// Index of the lane to take `want`, or `None` to wait.
@@ -106,7 +108,9 @@ pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> 
 }
 
 fn earliest(lanes: &[Lane], want: Want, overdraft: i64, except: Option<usize>) -> Option<usize> {
-    let open = |l: &&(usize, &Lane)| l.1.is_up() && l.1.credit() + overdraft >= want.bytes as i64;
+    let open = |l: &&(usize, &Lane)| {
+        l.1.is_up() && want.avoid != Some(l.1.id()) && l.1.credit() + overdraft >= want.bytes as i64
+    };
     let all: Vec<(usize, &Lane)> = lanes.iter().enumerate().filter(|l| Some(l.0) != except).collect();
     let reference = lanes.first()?.row.base_owd_us;
     all.iter().filter(open).min_by_key(|l| wrapped(l.1.arrival_us(want.bytes), reference)).map(|l| l.0)
@@ -115,7 +119,7 @@ fn earliest(lanes: &[Lane], want: Want, overdraft: i64, except: Option<usize>) -
 fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
     let all_held = lanes.iter().filter(|l| l.is_up()).all(|l| l.held);
-    let usable = |l: &&Lane| l.is_up() && (all_held || !l.held);
+    let usable = |l: &&Lane| l.is_up() && (all_held || !l.held) && want.avoid != Some(l.id());
     let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference);
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
     let patience = best.speed().time_for(want.backlog).as_micros() as i64;

@@ -194,6 +194,7 @@ impl Outbound {
             bytes: head.packet.len() as u64,
             sparse: head.class == Class::Sparse,
             backlog: self.queues.queue_bytes(),
+            avoid: head.avoid,
         };
         let lane = choose(Balancer::Adaptive, &mut self.lanes, want)?;
         let bound = self.again.pop_front()?;
@@ -205,7 +206,7 @@ impl Outbound {
         let head = self.queues.peek(now)?;
         let sparse = head.class == Class::Sparse;
         let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
-        let want = Want { bytes: head.len as u64, sparse, backlog };
+        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None };
         let lane = choose(self.settings.balancer, &mut self.lanes, want)?;
         let (channel, mut run) = {
             let bound = self.number(now)?;
@@ -241,6 +242,7 @@ impl Outbound {
             class: queued.class,
             bound_at: now,
             reason: Reason::First,
+            avoid: None,
         })
     }
 

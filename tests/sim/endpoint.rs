@@ -73,13 +73,7 @@ pub struct Endpoint {
 impl Endpoint {
     pub fn new(base: Instant, links: usize, balancer: Balancer) -> Endpoint {
         let id = |i: usize| ChannelId(i as u8);
-        let settings = |i| SendingSettings {
-            id: id(i),
-            epoch: base,
-            overhead: OVERHEAD,
-            rate_max: None,
-            control: Default::default(),
-        };
+        let settings = |i| SendingSettings::new(id(i), base, OVERHEAD);
         Endpoint {
             base,
             outbound: Outbound::new(base, OutboundSettings { balancer, queues: Default::default() }, [1, 2]),
