@@ -53,6 +53,8 @@ impl Default for ControlSettings {
 pub struct AckSample {
     pub newly_acked: u64,
     pub newly_lost: u64,
+    /// What was in flight before it came.
+    pub in_flight: u64,
     /// Round-trip time of the newest packet, unless the acknowledgement took another channel.
     pub rtt: Option<Duration>,
     /// One-way delay of the newest packet, receiver's clock minus sender's, unwrapped.
@@ -154,10 +156,22 @@ impl Congestion {
             return;
         }
         self.startup &= queue < target && !policed;
-        let growth = if self.startup { 100 } else { self.settings.growth_percent };
+        let growth = if self.startup {
+            crate::units::knob("STARTG", 100) as u64
+        } else {
+            self.settings.growth_percent
+        };
         self.cwnd = match self.delay.ask() {
             Ask::Push => model + model / 4,
             Ask::Drain => rate.bytes_in(prop) * 3 / 4,
+            // A flow that doubles each round trip must not wait for us to double after it.
+            Ask::Nothing if s.app_limited && low && !policed => {
+                let grown = self.cwnd + s.newly_acked * 2;
+                grown
+                    .min(s.in_flight * crate::units::knob("APPX", 3) as u64)
+                    .max(self.cwnd.min(cap))
+                    .max(model)
+            }
             Ask::Nothing if s.app_limited => self.cwnd.max(model).min(cap),
             Ask::Nothing if (low || self.startup) && !policed => {
                 let grown = self.cwnd + s.newly_acked * growth / 100;

@@ -19,11 +19,11 @@ pub struct Receiving {
     id: ChannelId,
     epoch: Instant,
     ranges: AckRanges,
-    /// When the largest number arrived.
-    largest_at: Instant,
+    /// The largest ack-eliciting number, when it arrived, and the bytes received by then.
+    about: PacketNumber,
+    about_at: Instant,
+    about_bytes: u32,
     received_bytes: u32,
-    /// Bytes received when the largest number arrived: pairs with `largest_at`.
-    bytes_at_largest: u32,
     /// Ack-eliciting datagrams not yet acknowledged, and when the first of them came.
     owed: u32,
     owed_since: Instant,
@@ -43,9 +43,10 @@ impl Receiving {
             id,
             epoch,
             ranges: AckRanges::default(),
-            largest_at: now,
+            about: PacketNumber(0),
+            about_at: now,
+            about_bytes: 0,
             received_bytes: 0,
-            bytes_at_largest: 0,
             owed: 0,
             owed_since: now,
             at_once: false,
@@ -66,12 +67,11 @@ impl Receiving {
         self.received_bytes = self.received_bytes.wrapping_add(wire_bytes);
         self.meter.add(now, u64::from(wire_bytes));
         let next = self.ranges.insert(number);
-        if largest.is_none_or(|l| number > l) {
-            self.largest_at = now;
-            self.bytes_at_largest = self.received_bytes;
-        }
         self.at_once |= !next && largest.is_some();
         if eliciting {
+            if number >= self.about {
+                (self.about, self.about_at, self.about_bytes) = (number, now, self.received_bytes);
+            }
             if self.owed == 0 {
                 self.owed_since = now;
             }
@@ -145,14 +145,15 @@ impl Receiving {
 
     fn ack(&self, now: Instant, detour: bool) -> Option<Ack> {
         self.ranges.largest()?;
-        let delay = now.saturating_duration_since(self.largest_at).as_micros();
+        let delay = now.saturating_duration_since(self.about_at).as_micros();
         Some(Ack {
             channel: self.id.0,
             detour,
             ranges: self.ranges.newest(ACK_RANGES_MAX),
-            received_at: Ticks::at(self.largest_at, self.epoch),
+            about: self.about,
+            received_at: Ticks::at(self.about_at, self.epoch),
             ack_delay_us: u32::try_from(delay).unwrap_or(u32::MAX),
-            received_bytes: self.bytes_at_largest,
+            received_bytes: self.about_bytes,
         })
     }
 }

@@ -66,6 +66,8 @@ pub struct Sending {
     frames: VecDeque<Frame>,
     lost: VecDeque<Bound>,
     alone: bool,
+    late: Duration,
+    late_var: u32,
     taken_bytes: u64,
     last_sent: Instant,
     largest_acked: Option<PacketNumber>,
@@ -98,6 +100,8 @@ impl Sending {
             frames: VecDeque::new(),
             lost: VecDeque::new(),
             alone: false,
+            late: Duration::from_millis(crate::units::knob("LATE", 200) as u64),
+            late_var: crate::units::knob("LATEVAR", 6) as u32,
             taken_bytes: 0,
             last_sent: now,
             largest_acked: None,
@@ -132,12 +136,13 @@ impl Sending {
             return;
         }
         let arrived = self.unwrap.arrived(ack.received_at, ack.received_bytes);
+        let in_flight = self.ring.bytes_in_flight();
         let Some(news) = self.take_acked(now, ack) else { return };
         if self.liveness.on_progress(now) != State::Up {
             self.congestion.on_stall_end(now);
         }
         self.largest_acked = self.largest_acked.max(Some(largest));
-        let newest = news.newest.as_ref().filter(|n| n.0 == largest);
+        let newest = news.newest.as_ref().filter(|n| n.0 == ack.about);
         let rtt = newest.filter(|_| !ack.detour).map(|(_, packet)| {
             let delay = Duration::from_micros(u64::from(ack.ack_delay_us)).min(ACK_DELAY_BELIEVED);
             self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
@@ -147,7 +152,8 @@ impl Sending {
         if let Some((_, packet)) = newest {
             let owd_us = self.unwrap.delay_us(ack.received_at, packet.ticks);
             let app_limited = packet.app_limited;
-            let sample = AckSample { newly_acked: news.bytes, newly_lost, rtt, owd_us, arrived, app_limited };
+            let newly_acked = news.bytes;
+            let sample = AckSample { newly_acked, newly_lost, in_flight, rtt, owd_us, arrived, app_limited };
             self.congestion.on_ack(now, sample, &self.rtt);
             self.set_pace(now);
         }
@@ -349,7 +355,7 @@ impl Sending {
 
     /// Age at which a packet in flight counts as stuck.
     fn late_after(&self) -> Duration {
-        self.congestion.path() + self.settings.late
+        self.congestion.path() + self.late.max(self.rtt.var() * self.late_var)
     }
 
     /// Everything in flight goes again elsewhere; what was queued here as well.

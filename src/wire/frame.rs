@@ -19,11 +19,13 @@ pub struct Ack {
     pub detour: bool,
     /// Inclusive ranges received, newest first: `ranges[0].1` is the largest number received.
     pub ranges: Vec<(PacketNumber, PacketNumber)>,
-    /// The receiver's clock when the largest number arrived.
+    /// The largest *ack-eliciting* number received: what the times and bytes below speak of.
+    pub about: PacketNumber,
+    /// The receiver's clock when it arrived.
     pub received_at: Ticks,
     /// Time from then to the sending of this frame, in microseconds.
     pub ack_delay_us: u32,
-    /// Datagram bytes received on the channel since it joined, wrapping.
+    /// Datagram bytes received on the channel since it joined, up to then, wrapping.
     pub received_bytes: u32,
 }
 
@@ -92,7 +94,7 @@ impl Frame {
     /// Bytes that `encode` appends, at most.
     pub fn encoded_len(&self) -> usize {
         match self {
-            Frame::Ack(a) => 24 + a.ranges.len().min(ACK_RANGES_MAX) * 8,
+            Frame::Ack(a) => 26 + a.ranges.len().min(ACK_RANGES_MAX) * 8,
             Frame::Ping { padding } => 3 + usize::from(*padding),
             Frame::Abandon { .. } => 6,
             Frame::Close => 1,
@@ -114,6 +116,7 @@ impl Ack {
         put_varint(out, u64::from(self.ack_delay_us));
         out.extend_from_slice(&self.received_bytes.to_be_bytes());
         put_varint(out, largest.0);
+        put_varint(out, largest.0.saturating_sub(self.about.0));
         put_varint(out, largest.0 - first_low.0);
         let more = self.ranges.len().min(ACK_RANGES_MAX) - 1;
         out.push(more as u8);
@@ -131,6 +134,7 @@ impl Ack {
         let ack_delay_us = u32::try_from(r.varint()?).map_err(|_| Short)?;
         let received_bytes = r.u32()?;
         let largest = r.varint()?;
+        let about = PacketNumber(largest.checked_sub(r.varint()?).ok_or(Short)?);
         let mut low = largest.checked_sub(r.varint()?).ok_or(Short)?;
         let more = usize::from(r.u8()?).min(ACK_RANGES_MAX);
         let mut ranges = Vec::with_capacity(more + 1);
@@ -140,7 +144,7 @@ impl Ack {
             low = high.checked_sub(r.varint()?).ok_or(Short)?;
             ranges.push((PacketNumber(low), PacketNumber(high)));
         }
-        Ok(Ack { channel, detour, ranges, received_at, ack_delay_us, received_bytes })
+        Ok(Ack { channel, detour, ranges, about, received_at, ack_delay_us, received_bytes })
     }
 }
 
@@ -150,10 +154,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn ack(ranges: Vec<(u64, u64)>) -> Ack {
+        let ranges_about = ranges[0].0;
         Ack {
             channel: 3,
             detour: false,
             ranges: ranges.into_iter().map(|(a, b)| (PacketNumber(a), PacketNumber(b))).collect(),
+            about: PacketNumber(ranges_about),
             received_at: Ticks(0x123456),
             ack_delay_us: 4_000,
             received_bytes: 99,
