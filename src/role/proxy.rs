@@ -12,6 +12,7 @@ use crate::io::IoFailure;
 use crate::threads::control_proxy::ControlProxy;
 use crate::threads::device::mtu_at_start;
 use crate::threads::listen::Listen;
+use crate::threads::rarely::Rarely;
 use crate::threads::{clock, spawn};
 use crate::tunnel::session::{Ends, ProxySessions, ProxySettings, RouterEntry, TunnelParams};
 use rand::RngExt;
@@ -65,6 +66,7 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
         config,
         device: process.device,
         port,
+        refusals: Rarely::default(),
     };
     control.run();
     finish(&process.hub, process.threads);

@@ -12,6 +12,7 @@
 use super::channel::{Channel, Keys};
 use super::device::{Device, PATH_MTU};
 use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
+use super::rarely::Rarely;
 use super::reorder::NewInbound;
 use super::resolve::{self, Family};
 use super::stats::ChannelInfo;
@@ -42,6 +43,8 @@ pub struct ControlRouter {
     pub device: Device,
     pub netlink: Netlink,
     pub watch: LinkWatch,
+    /// So that a peer that refuses us does not fill the log.
+    pub refusals: Rarely,
 }
 
 /// One configured channel.
@@ -73,10 +76,11 @@ impl ControlRouter {
             }
             for message in self.inbox.try_iter() {
                 match message {
-                    ToControl::Datagram(Peer::Channel(id), bytes) => {
-                        self.session.handle_datagram(now, id, &bytes)
+                    ToControl::Datagram(heard) => {
+                        if let Peer::Channel(id) = heard.from {
+                            self.session.handle_datagram(now, id, &heard.bytes);
+                        }
                     }
-                    ToControl::Datagram(Peer::Address(_), _) => {}
                     ToControl::Resolved(id, found) => {
                         if let Some(link) = links.get_mut(usize::from(id.0)) {
                             link.resolved(found);
@@ -129,7 +133,9 @@ impl ControlRouter {
                 }
                 Event::Refused { reason, .. } => {
                     self.hub.stats.count(|c| c.refused += 1);
-                    log::warn!("{reason}");
+                    if self.refusals.may(now) {
+                        log::warn!("{reason}");
+                    }
                     if wiring.is_none() {
                         let state = SessionState::Refused(format!("{reason}"));
                         self.hub.stats.with_tunnel(0, |t| t.set_state(now, state));
