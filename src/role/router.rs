@@ -49,8 +49,7 @@ pub fn run(config: RouterConfig) -> Result<(), IoFailure> {
         refusals: Rarely::default(),
     };
     control.run();
-    finish(&process.hub, process.threads);
-    Ok(())
+    finish(&process.hub, process.threads)
 }
 
 /// A generator seeded by the system.

@@ -7,7 +7,7 @@
 //!    there,
 //! 4. send what the machine wants sent.
 
-use super::channel::{Channel, Keys};
+use super::channel::{udp_offload, Channel, Keys};
 use super::device::{Device, PATH_MTU};
 use super::queues::{Heard, ToControl, ToReorder, ToTunRead, Wiring};
 use super::rarely::Rarely;
@@ -18,8 +18,7 @@ use super::{clock, stop, Hub};
 use crate::channel::row::State;
 use crate::config::settings::{Network, ProxyConfig, RouterPeer};
 use crate::io::poll::{self, Waker};
-use crate::io::tun::Offload;
-use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
+use crate::io::udp::{UdpOptions, UdpPort};
 use crate::monitor::snapshot::{ChannelState, SessionState};
 use crate::tunnel::session::{is_handshake, Event, Joined, Peer, ProxySessions, SessionId};
 use crate::units::ChannelId;
@@ -236,10 +235,7 @@ impl ControlProxy {
         remote: SocketAddr,
         exchange: Option<Exchange>,
     ) -> io::Result<Channel> {
-        let offload = match self.config.offload {
-            Offload::Probe => UdpOffload::Probe,
-            Offload::Off => UdpOffload::Off,
-        };
+        let offload = udp_offload(self.config.offload);
         let listen = &self.config.listen;
         let local_ip = listen.address.or(exchange.filter(|e| e.peer == remote).map(|e| e.own));
         let options = UdpOptions { local_ip, port: listen.port, offload, ..UdpOptions::default() };

@@ -9,7 +9,7 @@
 //!
 //! A missing link is a state: it is looked for each second.
 
-use super::channel::{Channel, Keys};
+use super::channel::{udp_offload, Channel, Keys};
 use super::device::{Device, PATH_MTU};
 use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
 use super::rarely::Rarely;
@@ -22,8 +22,7 @@ use crate::channel::row::State;
 use crate::config::settings::{Attach, ChannelConfig, Host, RouterConfig};
 use crate::io::netlink::{LinkWatch, Netlink};
 use crate::io::poll::{self, Waker};
-use crate::io::tun::Offload;
-use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
+use crate::io::udp::{UdpOptions, UdpPort};
 use crate::monitor::snapshot::{ChannelState, SessionState};
 use crate::tunnel::session::{Event, Joined, Peer, RouterSession, SessionId};
 use crate::units::ChannelId;
@@ -295,10 +294,7 @@ impl ControlRouter {
             Attach::Device(device) => (Some(device.clone()), None),
             Attach::Address(ip) => (None, Some(*ip)),
         };
-        let offload = match self.config.offload {
-            Offload::Probe => UdpOffload::Probe,
-            Offload::Off => UdpOffload::Off,
-        };
+        let offload = udp_offload(self.config.offload);
         let options =
             UdpOptions { device, local_ip, mark: link.config.mark, offload, ..UdpOptions::default() };
         let port = UdpPort::connect(target, &options).map_err(|e| e.to_string())?;
