@@ -86,7 +86,7 @@ fn a_file_with_channels_and_keys_alone_is_enough() {
     assert_eq!((config.tun.address4, config.tun.mtu), (None, None));
     assert_eq!(config.monitor.socket.unwrap().to_str(), Some("/run/gobonding/router-tun0.sock"));
     assert_eq!(config.monitor.file, None);
-    assert_eq!(config.inbound.hold_max, Duration::from_millis(400));
+    assert_eq!(config.inbound.hold_max, Duration::from_millis(600));
     assert!(config.warnings.is_empty());
     let config = proxy("").unwrap();
     assert_eq!(config.listen.port, 41414);
