@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! lab demo [SECONDS]             two links, one tunnel, one TCP download (scripts/demo builds and calls it)
+//! lab try LINKS [SECONDS]        the same over links of your own: a scenario file, or as in 30/15,12/40
+//!                                (Mbit/s and one-way ms of each)
 //! lab bench [ROUNDS]             CPU per GB beside wireguard-go (scripts/bench)
 //! lab emulator SCENARIO --places near0:far0,near1:far1 [--log FILE] [--ctl SOCKET]
 //!                                links between namespaces that exist, until it is ended
@@ -30,9 +32,13 @@ fn main() -> ExitCode {
         (Some("bench"), _, Ok(rounds)) => {
             lab::space::private_world().and_then(|()| bench::run(rounds.max(1)))
         }
+        (Some("try"), ..) if words.len() >= 2 => match number(2, 15) {
+            Ok(seconds) => lab::space::private_world().and_then(|()| demo::own(words[1], seconds.max(4))),
+            Err(e) => Err(format!("{}: {e}", words[2])),
+        },
         (Some("emulator"), ..) => links::run(&words[1..]),
         _ => {
-            eprintln!("usage: lab demo [SECONDS] | bench [ROUNDS] | emulator SCENARIO --places NEAR:FAR,...");
+            eprintln!("usage: lab demo [SECONDS] | try LINKS [SECONDS] | bench [ROUNDS] | emulator SCENARIO --places NEAR:FAR,...");
             return ExitCode::from(2);
         }
     };

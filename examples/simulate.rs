@@ -19,7 +19,8 @@ simulate [options] SCENARIO...
   SCENARIO            a built-in name, or a file of the rig's JSON (*.json)
   --all               all built-in scenarios
   --workload A,B      tcp_down (default) tcp_up tcp_down_bbr tcp_up_bbr tcp_down_8 tcp_up_8 latency_idle
-                      latency_loaded failover web udp_down udp_up
+                      latency_loaded failover web udp_down udp_up (90 % of the links) udp_flood_down
+                      udp_flood_up (160 %)
   --path P            tunnel (default), direct0 (link 0, no tunnel), direct1..., oracle,
                       tunnel0... (the tunnel over that link alone)
   --balancer B        adaptive (default) relative prio redundant

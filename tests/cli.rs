@@ -181,11 +181,11 @@ fn setup_scripts_can_be_repeated_and_undone() {
         ns.sh(&format!("GOBONDING_RUN={} {} {args}", folder.path.display(), script.display()));
     };
     run("proxy-setup", "--net6 fd41:4141:4141::/64");
-    run("router-setup", "--lan lan0 --ipv6");
+    run("router-setup", "--lan lan0 --ipv6 --strict");
     let once = ns.sh(STATE);
     assert!(once.contains("iif lan0 lookup 4141") && once.contains("masquerade"), "{once}");
     run("proxy-setup", "--net6 fd41:4141:4141::/64");
-    run("router-setup", "--lan lan0 --ipv6");
+    run("router-setup", "--lan lan0 --ipv6 --strict");
     assert_eq!(ns.sh(STATE), once);
     run("proxy-setup", "--undo");
     run("router-setup", "--undo");

@@ -1,40 +1,236 @@
 //! Fast simulation tests: links, the inner TCP model, and the core over both. Same seed, same result.
+//!
+//! `SIM_SEED=7 cargo test --test sim` repeats them with other losses and jitter.
 
 #[path = "sim/mod.rs"]
 mod lab;
 
+use gobonding::channel::congestion::ControlSettings;
+use gobonding::tunnel::inbound::{Arrival, Inbound, InboundSettings};
+use gobonding::tunnel::outbound::Balancer;
+use gobonding::units::{ChannelId, FlowSeq, FlowTag, Ticks};
+use lab::link::{Dir, DirSpec, MS, SECOND};
+use lab::scenario::Scenario;
 use lab::scenarios;
+use lab::score::ATTAINABLE;
 use lab::world::{workloads, Outcome, Path, Run, World};
+use std::time::{Duration, Instant};
 
-fn run(scenario: lab::scenario::Scenario, path: Path, workload: &str, seconds: f64) -> Outcome {
+const TUNNEL: Path = Path::Tunnel(Balancer::Adaptive);
+
+fn run(scenario: Scenario, path: Path, workload: &str, seconds: f64) -> Outcome {
     let workload = workloads().into_iter().find(|w| w.name == workload).expect("a known workload");
-    World::new(Run { scenario, path, workload, seconds, seed: 1, latency: 50_000 }).finish()
+    let seed = std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    World::new(Run { scenario, path, workload, seconds, seed, latency: 50_000 }).finish()
+}
+
+fn built_in(name: &str) -> Scenario {
+    scenarios::generated(name).expect("a built-in scenario")
+}
+
+fn links(json: &str) -> Scenario {
+    Scenario::parse("test", &format!(r#"{{"links":[{json}]}}"#), &[]).expect("a well-formed scenario")
+}
+
+/// Goodput of one flow through the tunnel over what the oracle makes attainable.
+fn share(name: &str, workload: &str, seconds: f64) -> f64 {
+    let s = built_in(name);
+    let ideal = run(s.oracle(seconds as u64 + 5), Path::Direct, workload, seconds).goodput80_mbit;
+    run(s, TUNNEL, workload, seconds).goodput80_mbit / ideal / ATTAINABLE
+}
+
+// ---- the laboratory itself ----
+
+#[test]
+fn a_link_delivers_what_it_offers() {
+    for name in ["two-equal", "step", "sine", "lte2", "car4", "walk2"] {
+        for link in built_in(name).links {
+            let spec = DirSpec { queue_bytes: 100_000, ..link.dirs[1].clone() };
+            let mut dir = Dir::new(spec, 1, 0);
+            for t in 0..20_000 {
+                // Always more than the link can carry.
+                (0..80).for_each(|_| dir.push(t * MS, 1500, ()));
+                while dir.poll(t * MS).is_some() {}
+            }
+            let (got, offered) = (dir.counters.delivered_bytes as f64, dir.spec.offered(0, 20 * SECOND));
+            assert!((0.985..1.005).contains(&(got / offered)), "{name}: {got} of {offered} bytes");
+        }
+    }
+}
+
+#[test]
+fn losses_come_at_the_rate_asked_for() {
+    for (json, least, most) in [
+        (r#"{"rate_mbit":50,"loss":0.02}"#, 0.015, 0.025),
+        (r#"{"rate_mbit":50,"ge":{"p_gb":0.00202,"p_bg":0.2}}"#, 0.006, 0.014),
+    ] {
+        let mut dir = Dir::new(links(json).links[0].dirs[1].clone(), 1, 0);
+        for t in 0..100_000 {
+            dir.push(t * MS, 1500, ());
+            while dir.poll(t * MS).is_some() {}
+        }
+        let lost = dir.counters.drop_loss as f64 / dir.counters.served as f64;
+        assert!((least..most).contains(&lost), "{json}: {lost}");
+    }
 }
 
 #[test]
 fn one_cubic_flow_fills_a_constant_link() {
-    let s = scenarios::generated("two-equal").expect("built in").only(&[0]);
-    let o = run(s, Path::Direct, "tcp_down", 20.0);
-    assert!(o.goodput80_mbit > 0.96 * 20.0, "{} Mbit/s of 20", o.goodput80_mbit);
-    assert!(o.goodput80_mbit < 0.97 * 20.0, "{} Mbit/s of 20", o.goodput80_mbit);
+    let o = run(built_in("two-equal").only(&[0]), Path::Direct, "tcp_down", 20.0);
+    // 1448 of 1500 bytes is all there is.
+    assert!((0.96..0.97).contains(&(o.goodput80_mbit / 20.0)), "{} Mbit/s of 20", o.goodput80_mbit);
 }
 
 #[test]
 fn one_percent_of_loss_breaks_a_cubic_flow() {
-    let o = run(scenarios::generated("lossy").expect("built in"), Path::Direct, "tcp_down", 20.0);
+    let o = run(built_in("lossy"), Path::Direct, "tcp_down", 20.0);
     assert!((0.5..4.0).contains(&o.goodput80_mbit), "{} Mbit/s", o.goodput80_mbit);
+}
+
+#[test]
+fn bbr_fills_a_link_and_shrugs_off_loss() {
+    for (name, least) in [("two-equal", 0.93), ("lossy", 0.85)] {
+        let o = run(built_in(name), Path::Direct, "tcp_down_bbr", 20.0);
+        assert!(o.goodput80_mbit > least * 20.0, "{name}: {} Mbit/s of 20", o.goodput80_mbit);
+    }
 }
 
 #[test]
 fn the_oracle_carries_what_all_links_offer_together() {
     for name in ["two-unequal", "step", "city3"] {
-        let s = scenarios::generated(name).expect("built in");
-        let o = run(s.oracle(30), Path::Direct, "tcp_down_8", 20.0);
-        assert!(
-            o.goodput80_mbit > 0.9 * o.offered80_mbit,
-            "{name}: {} of {}",
-            o.goodput80_mbit,
-            o.offered80_mbit
-        );
+        let o = run(built_in(name).oracle(25), Path::Direct, "tcp_down_8", 20.0);
+        let part = o.goodput80_mbit / o.offered80_mbit;
+        assert!((0.9..0.97).contains(&part), "{name}: {part}");
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_result() {
+    let once = || run(built_in("city3"), TUNNEL, "latency_loaded", 5.0);
+    let (a, b) = (once(), once());
+    assert_eq!((a.events, a.bins, a.probe_delays), (b.events, b.bins, b.probe_delays));
+}
+
+// ---- the core: what it reaches ----
+
+#[test]
+fn one_flow_gets_most_of_the_sum_of_steady_links() {
+    for (name, floor) in [("two-equal", 0.9), ("two-unequal", 0.7), ("shallow", 0.6)] {
+        let s = share(name, "tcp_down", 12.0);
+        assert!(s > floor, "{name}: {s}");
+    }
+}
+
+#[test]
+fn eight_flows_get_most_of_the_sum_of_changing_links() {
+    for (name, floor) in [("step", 0.7), ("city3", 0.5)] {
+        let s = share(name, "tcp_down_8", 12.0);
+        assert!(s > floor, "{name}: {s}");
+    }
+}
+
+#[test]
+fn probes_beside_a_download_wait_less_than_on_one_link() {
+    let o = run(built_in("two-equal"), TUNNEL, "latency_loaded", 10.0);
+    let p95 = o.probe_delays[1][o.probe_delays[1].len() * 95 / 100];
+    assert!(p95 < (20 + 40) * MS, "{} ms", p95 / MS);
+}
+
+// ---- the core: what always holds ----
+
+#[test]
+fn no_packet_is_delivered_twice() {
+    let cut = r#"{"rate_mbit":10,"delay_ms":20,"loss":0.02,"outages":[[2,3,"drop"],[4,5,"stall"]]}"#;
+    let s = links(&format!(r#"{cut},{{"rate_mbit":10,"delay_ms":50,"loss":0.02}}"#));
+    for balancer in [Balancer::Adaptive, Balancer::Redundant] {
+        let o = run(s.clone(), Path::Tunnel(balancer), "udp_down", 8.0);
+        assert_eq!(o.doubles, 0, "{balancer:?}");
+    }
+}
+
+#[test]
+fn no_packet_is_held_past_its_bound() {
+    let bound = InboundSettings::default().hold_max.as_millis() as f64;
+    for name in ["lossy", "cut", "badlink"] {
+        let o = run(built_in(name), TUNNEL, "tcp_down", 12.0);
+        assert!(o.reorder_wait_max_ms <= bound + 5.0, "{name}: {} ms", o.reorder_wait_max_ms);
+    }
+}
+
+#[test]
+fn no_live_channel_starves_under_load() {
+    let o = run(built_in("two-equal"), TUNNEL, "udp_flood_down", 8.0);
+    for second in o.series[20..].chunks(10) {
+        for i in 0..2 {
+            let used: f64 = second.iter().map(|p| p.links[i].used_mbit).sum::<f64>() / second.len() as f64;
+            assert!(used > 0.5 * 20.0, "link {i}: {used} Mbit/s of 20");
+        }
+    }
+}
+
+#[test]
+#[ignore = "the guard of the base delay does not hold yet: 13 of 50 Mbit/s after +10 ms"]
+fn the_window_does_not_collapse_after_a_step_of_the_base_delay() {
+    for added in [10, 20, 40, 80] {
+        let s = links(&format!(r#"{{"rate_mbit":50,"delay_ms":20,"delay_steps":[[0,0],[4,{added}]]}}"#));
+        let o = run(s, TUNNEL, "udp_flood_down", 9.0);
+        let after = &o.series[60..];
+        let used: f64 = after.iter().map(|p| p.links[0].used_mbit).sum::<f64>() / after.len() as f64;
+        assert!(used > 0.9 * 50.0, "+{added} ms: {used} Mbit/s of 50");
+    }
+}
+
+#[test]
+fn the_queue_is_short_again_two_seconds_after_a_rate_drop() {
+    let target = ControlSettings::default().target.as_secs_f64() * 1e3;
+    for to in [25, 10, 5] {
+        let s = links(&format!(r#"{{"steps":[[0,50],[4,{to}]],"delay_ms":20,"queue_bytes":1000000}}"#));
+        let o = run(s, TUNNEL, "udp_flood_down", 9.0);
+        let after = &o.series[60..];
+        let queue: f64 = after.iter().map(|p| p.links[0].queue_ms).sum::<f64>() / after.len() as f64;
+        // A packet of 5 Mbit/s takes 2.4 ms by itself.
+        assert!(queue < 2.0 * target + 5.0, "to {to} Mbit/s: {queue} ms");
+    }
+}
+
+#[test]
+fn feedback_stays_within_its_budget_on_a_thin_return_path() {
+    let o = run(built_in("asym"), TUNNEL, "udp_flood_down", 8.0);
+    let sent_mbit =
+        o.series.iter().flat_map(|p| &p.links).map(|l| l.used_mbit).sum::<f64>() / o.series.len() as f64;
+    let feedback = o.feedback_share * sent_mbit;
+    assert!(feedback < 0.06 * 1.4, "{feedback} Mbit/s of 1.4");
+}
+
+#[test]
+fn ten_thousand_flows_with_holes_stay_within_their_memory() {
+    let now = Instant::now();
+    let settings = InboundSettings { buffer_bytes_max: 4 << 20, ..InboundSettings::default() };
+    let mut inbound = Inbound::new(now, settings.clone());
+    inbound.set_live(now, &[ChannelId(0), ChannelId(1)]);
+    let segment = lab::packet::Segment { flags: lab::packet::ACK, payload: 1388, ..Default::default() };
+    let mut given = 0;
+    for n in 0..8u32 {
+        for flow in 0..10_000u16 {
+            // Every flow's second packet is missing.
+            let t = now + Duration::from_micros(u64::from(n) * 10_000 + u64::from(flow));
+            let packet = lab::packet::Segment { flow, ..segment }.packet(1);
+            let seq = FlowSeq(if n == 0 { 0 } else { n + 1 });
+            let sent = Ticks::at(t, now);
+            inbound
+                .handle_arrival(t, Arrival { channel: ChannelId(0), flow: FlowTag(flow), seq, sent, packet });
+            while inbound.poll_deliver().is_some() {
+                given += 1;
+            }
+        }
+        assert!(inbound.stats().waiting_bytes <= settings.buffer_bytes_max as u64 + 2000);
+    }
+    for ms in [500, 1000, 2000] {
+        inbound.handle_timeout(now + Duration::from_millis(ms));
+        while inbound.poll_deliver().is_some() {
+            given += 1;
+        }
+    }
+    assert_eq!(given, 80_000);
+    assert_eq!(inbound.stats().waiting_packets, 0);
 }

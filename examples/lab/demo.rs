@@ -1,12 +1,14 @@
 //! Two emulated links, a tunnel across both, one TCP download: does it get the sum?
 
 use crate::lab::bed::Bed;
+use crate::lab::emulator::model::Profile;
 use crate::lab::emulator::run::Way;
 use crate::lab::emulator::scenario::Scenario;
 use crate::lab::emulator::schedule::{MS, SECOND};
 use crate::lab::emulator::sys;
 use crate::lab::traffic::{Load, Server, Stream};
 use crate::lab::tunnel::{Setup, Tunnel, TUN_PROXY4};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Rate (Mbit/s) and one-way delay (ms) of the demo's links.
@@ -16,28 +18,7 @@ const START: u64 = 3;
 
 /// Runs the demo for `seconds`; an error if the one flow got no more than the faster link has.
 pub fn run(seconds: u64) -> Result<(), String> {
-    println!(
-        "Laying out a router with {} links, and a proxy, in network namespaces of their own.",
-        LINKS.len()
-    );
-    let bed = Bed::new(Scenario::of("demo", &LINKS))?;
-    for (i, (mbit, ms)) in LINKS.iter().enumerate() {
-        println!("  link {i} (wan{i}): {mbit} Mbit/s each way, {} ms round trip", 2 * ms);
-    }
-    println!("Starting gobonding on both sides.");
-    let began = Instant::now();
-    let mut tunnel = Tunnel::up(&bed, &Setup::of(&bed))?;
-    println!("  the tunnel stands after {:.1} s", began.elapsed().as_secs_f64());
-    let server = Server::start(&bed.proxy)?;
-    println!(
-        "Downloading through the tunnel over ONE TCP connection. Mbit/s on each link, and what arrives:"
-    );
-    let outcome = download(&bed, seconds);
-    drop(server);
-    let steady = outcome.map_err(|e| format!("{e}; {}", tunnel.story()))?;
-    for program in [&mut tunnel.router, &mut tunnel.proxy] {
-        program.stop(Duration::from_secs(5))?;
-    }
+    let steady = watch(Scenario::of("demo", &LINKS), seconds)?;
     let sum: u64 = LINKS.iter().map(|l| l.0).sum();
     let fastest = LINKS.iter().map(|l| l.0).max().unwrap_or(0) as f64;
     let rates: Vec<String> = LINKS.iter().map(|l| l.0.to_string()).collect();
@@ -55,6 +36,52 @@ pub fn run(seconds: u64) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("one connection got no more than the faster link ({fastest} Mbit/s) has: is this machine too busy?")),
     }
+}
+
+/// The same over links of the user's own.
+pub fn own(links: &str, seconds: u64) -> Result<(), String> {
+    let pair = |l: &str| l.split_once('/').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let pairs: Option<Vec<(u64, u64)>> = links.split(',').map(pair).collect();
+    let scenario = match pairs {
+        Some(pairs) => Scenario::of("own", &pairs),
+        None => Scenario::read(Path::new(links))?,
+    };
+    let sum: u64 = scenario.links.iter().map(|l| l.down.capacity.mean_bits_per_s()).sum();
+    let sum = sum as f64 / 1e6;
+    let steady = watch(scenario, seconds)?;
+    println!(
+        "One TCP connection got {steady:.1} of {sum:.1} Mbit/s in the mean: {:.0} %",
+        steady * 100.0 / sum
+    );
+    Ok(())
+}
+
+/// Lays out a tunnel over the scenario's links and downloads for `seconds`, with a line for each; gives the
+/// goodput after the start, Mbit/s.
+pub fn watch(scenario: Scenario, seconds: u64) -> Result<f64, String> {
+    let count = scenario.links.len();
+    println!("Laying out a router with {count} links, and a proxy, in network namespaces of their own.");
+    let bed = Bed::new(scenario)?;
+    for (i, link) in bed.scenario.links.iter().enumerate() {
+        let mbit = |p: &Profile| format!("{:.1} Mbit/s", p.capacity.mean_bits_per_s() as f64 / 1e6);
+        let ms = (link.up.delay + link.down.delay) / MS;
+        println!("  link {i} (wan{i}): {} down, {} up, {ms} ms round trip", mbit(&link.down), mbit(&link.up));
+    }
+    println!("Starting gobonding on both sides.");
+    let began = Instant::now();
+    let mut tunnel = Tunnel::up(&bed, &Setup::of(&bed))?;
+    println!("  the tunnel stands after {:.1} s", began.elapsed().as_secs_f64());
+    let server = Server::start(&bed.proxy)?;
+    println!(
+        "Downloading through the tunnel over ONE TCP connection. Mbit/s on each link, and what arrives:"
+    );
+    let outcome = download(&bed, seconds);
+    drop(server);
+    let steady = outcome.map_err(|e| format!("{e}; {}", tunnel.story()))?;
+    for program in [&mut tunnel.router, &mut tunnel.proxy] {
+        program.stop(Duration::from_secs(5))?;
+    }
+    Ok(steady)
 }
 
 /// Downloads, with a line for each second; gives the goodput after the start, Mbit/s.

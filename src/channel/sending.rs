@@ -511,10 +511,12 @@ mod tests {
     fn ack(t: Instant, epoch: Instant, ranges: &[(u64, u64)]) -> Ack {
         let ranges: Vec<_> = ranges.iter().map(|&(a, b)| (PacketNumber(a), PacketNumber(b))).collect();
         let received_bytes = ranges.iter().map(|r| (r.1 .0 - r.0 .0 + 1) as u32 * 1_500).sum();
+        let about = ranges[0].1;
         Ack {
             channel: 0,
             detour: false,
             ranges,
+            about,
             received_at: Ticks::at(t, epoch),
             ack_delay_us: 0,
             received_bytes,

@@ -22,8 +22,15 @@ pub fn page(sockets: &[PathBuf], format: Format) -> Result<String, String> {
         return Err(format!("no gobonding is running here (no socket in {FOLDER}); {remedy}"));
     }
     let mut out = String::new();
+    let mut silent = Vec::new();
     for path in sockets {
-        let snapshot = socket::ask(path)?;
+        let snapshot = match socket::ask(path) {
+            Ok(snapshot) => snapshot,
+            Err(e) => {
+                silent.push(e);
+                continue;
+            }
+        };
         match format {
             Format::Text if !out.is_empty() => {
                 out.push('\n');
@@ -33,6 +40,10 @@ pub fn page(sockets: &[PathBuf], format: Format) -> Result<String, String> {
             Format::Json => out.push_str(&formats::json(&snapshot)),
             Format::Prometheus => out.push_str(&formats::prometheus(&snapshot)),
         }
+    }
+    // A socket that nobody serves is left by a killed process and of no interest beside one that answers.
+    if out.is_empty() {
+        return Err(silent.join("; "));
     }
     Ok(out)
 }

@@ -26,8 +26,8 @@ pub const MONITOR_TICK: Duration = Duration::from_secs(5);
 pub const PROXY_ADDRESS4: Address4 = Address4 { local: Ipv4Addr::new(10, 41, 41, 1), prefix: 24, peer: None };
 /// Longest hold of the reorderer.
 ///
-/// Source: ALGORITHMS.md section 3.5 (60 to 400 ms, by simulation).
-pub const REORDER_WAIT_MS: u64 = 400;
+/// Source: the simulator; see `InboundSettings::default`.
+pub const REORDER_WAIT_MS: u64 = 600;
 /// Memory for packets that wait for earlier ones, MiB. A guess: 400 ms at 600 Mbit/s.
 pub const REORDER_MIB: u64 = 32;
 /// Memory for packets that wait for a channel, MiB. A guess: a second at 250 Mbit/s.

@@ -86,7 +86,7 @@ fn a_file_with_channels_and_keys_alone_is_enough() {
     assert_eq!((config.tun.address4, config.tun.mtu), (None, None));
     assert_eq!(config.monitor.socket.unwrap().to_str(), Some("/run/gobonding/router-tun0.sock"));
     assert_eq!(config.monitor.file, None);
-    assert_eq!(config.inbound.hold_max, Duration::from_millis(400));
+    assert_eq!(config.inbound.hold_max, Duration::from_millis(600));
     assert!(config.warnings.is_empty());
     let config = proxy("").unwrap();
     assert_eq!(config.listen.port, 41414);
@@ -200,4 +200,29 @@ fn mixed_up_halves_of_keys_are_recognised() {
 fn secrets_are_not_in_debug_output() {
     let config = router("channels:\n  wan0: 203.0.113.7\n").unwrap();
     assert!(!format!("{config:?}").contains("PRIVATE"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_the_text_is_it_gives_settings_or_faults(text in "\\PC{0,200}") {
+        for refused in [parse_router(&text, Path::new("x")).err(), parse_proxy(&text, Path::new("x")).err()] {
+            proptest::prop_assert!(refused.is_some_and(|f| !f.is_empty()));
+        }
+    }
+
+    #[test]
+    fn whatever_a_value_is_it_is_taken_or_is_one_fault_of_its_key(
+        key in proptest::sample::select(vec![
+            "tunname", "monitortick", "balancer", "proxystartport", "address4", "address6", "mtu", "offload",
+            "status", "log", "listen", "monitorpath", "reorder", "queue", "routers", "networks",
+        ]),
+        value in "[-a-z0-9./:%\\[\\]{}, ]{0,40}",
+    ) {
+        if let Err(faults) = proxy(&format!("{key}: {value}")) {
+            proptest::prop_assert!(!faults.is_empty());
+        }
+        if let Err(faults) = router(&format!("channels:\n  wan0: {value}\n{key}: {value}")) {
+            proptest::prop_assert!(!faults.is_empty());
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub fn text(s: &Snapshot) -> String {
     for t in &s.tunnels {
         out.push('\n');
         if s.role == "proxy" {
-            out.push_str(&format!("router {}, session {}\n", t.name, session(t)));
+            out.push_str(&format!("session with {}: {}\n", t.name, session(t)));
         }
         if !t.channels.is_empty() {
             out.push_str(&table(&t.channels));

@@ -103,8 +103,8 @@ impl Process {
     }
 }
 
-/// Ends the threads that serve all sessions and waits for them.
-pub fn finish(hub: &Hub, threads: Vec<JoinHandle<()>>) {
+/// Ends the threads that serve all sessions and waits for them; the error is why it had to end.
+pub fn finish(hub: &Hub, threads: Vec<JoinHandle<()>>) -> Result<(), IoFailure> {
     hub.stop.set();
     hub.tun_read.wake();
     for thread in threads {
@@ -112,6 +112,7 @@ pub fn finish(hub: &Hub, threads: Vec<JoinHandle<()>>) {
             log::error!("a thread has panicked");
         }
     }
+    hub.stop.failure().map_or(Ok(()), Err)
 }
 
 /// The status socket; traffic does not depend on it, so its failure is a warning.

@@ -6,12 +6,13 @@ use crate::config::settings::{ProxyConfig, RouterPeer};
 use crate::crypto::aead::Suite;
 use crate::crypto::identity::{Identity, PublicIdentity};
 use crate::io::netlink::Netlink;
-use crate::io::tun::Offload;
-use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
+use crate::io::udp::{UdpOptions, UdpPort};
 use crate::io::IoFailure;
+use crate::threads::channel::udp_offload;
 use crate::threads::control_proxy::ControlProxy;
 use crate::threads::device::mtu_at_start;
 use crate::threads::listen::Listen;
+use crate::threads::rarely::Rarely;
 use crate::threads::{clock, spawn};
 use crate::tunnel::session::{Ends, ProxySessions, ProxySettings, RouterEntry, TunnelParams};
 use rand::RngExt;
@@ -26,10 +27,7 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
         aes_in_hardware: Suite::aes_in_hardware(),
     };
     let mut rng = system_rng()?;
-    let offload = match config.offload {
-        Offload::Probe => UdpOffload::Probe,
-        Offload::Off => UdpOffload::Off,
-    };
+    let offload = udp_offload(config.offload);
     let options = UdpOptions {
         local_ip: config.listen.address,
         port: config.listen.port,
@@ -65,10 +63,10 @@ pub fn run(config: ProxyConfig) -> Result<(), IoFailure> {
         config,
         device: process.device,
         port,
+        refusals: Rarely::default(),
     };
     control.run();
-    finish(&process.hub, process.threads);
-    Ok(())
+    finish(&process.hub, process.threads)
 }
 
 /// Routes the networks behind the routers into the tunnel; the routes go with the device.

@@ -8,6 +8,7 @@ use crate::io::netlink::{LinkWatch, Netlink};
 use crate::io::IoFailure;
 use crate::threads::clock;
 use crate::threads::control_router::ControlRouter;
+use crate::threads::rarely::Rarely;
 use crate::tunnel::session::{ProxyTrust, RouterSession, RouterSettings};
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng};
@@ -45,10 +46,10 @@ pub fn run(config: RouterConfig) -> Result<(), IoFailure> {
         device: process.device,
         netlink: Netlink::open()?,
         watch: LinkWatch::open()?,
+        refusals: Rarely::default(),
     };
     control.run();
-    finish(&process.hub, process.threads);
-    Ok(())
+    finish(&process.hub, process.threads)
 }
 
 /// A generator seeded by the system.

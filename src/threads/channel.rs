@@ -12,7 +12,8 @@ use super::{spawn, Hub};
 use crate::channel::receiving::Receiving;
 use crate::channel::sending::{Sending, SendingSettings};
 use crate::crypto::aead::{Opener, Sealer};
-use crate::io::udp::UdpPort;
+use crate::io::tun::Offload;
+use crate::io::udp::{UdpOffload, UdpPort};
 use crate::tunnel::session::Peer;
 use crate::units::{ChannelId, Rate};
 use crossbeam_channel::{bounded, Sender};
@@ -130,6 +131,14 @@ impl Drop for Channel {
     fn drop(&mut self) {
         self.stop.set();
         self.end_sender();
+    }
+}
+
+/// The config has one switch for both kinds of segmentation offload.
+pub fn udp_offload(offload: Offload) -> UdpOffload {
+    match offload {
+        Offload::Probe => UdpOffload::Probe,
+        Offload::Off => UdpOffload::Off,
     }
 }
 

@@ -7,9 +7,10 @@
 //!    there,
 //! 4. send what the machine wants sent.
 
-use super::channel::{Channel, Keys};
+use super::channel::{udp_offload, Channel, Keys};
 use super::device::{Device, PATH_MTU};
-use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
+use super::queues::{Heard, ToControl, ToReorder, ToTunRead, Wiring};
+use super::rarely::Rarely;
 use super::reorder::NewInbound;
 use super::stats::{ChannelInfo, CHANNELS_MAX};
 use super::tun_read::NewOutbound;
@@ -17,10 +18,9 @@ use super::{clock, stop, Hub};
 use crate::channel::row::State;
 use crate::config::settings::{Network, ProxyConfig, RouterPeer};
 use crate::io::poll::{self, Waker};
-use crate::io::tun::Offload;
-use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
+use crate::io::udp::{UdpOptions, UdpPort};
 use crate::monitor::snapshot::{ChannelState, SessionState};
-use crate::tunnel::session::{Event, Joined, Peer, ProxySessions, SessionId};
+use crate::tunnel::session::{is_handshake, Event, Joined, Peer, ProxySessions, SessionId};
 use crate::units::ChannelId;
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
@@ -40,6 +40,15 @@ pub struct ControlProxy {
     pub device: Device,
     /// The listening socket.
     pub port: Arc<UdpPort>,
+    /// So that strangers do not fill the log.
+    pub refusals: Rarely,
+}
+
+/// Who has just been heard, and at which of our addresses.
+#[derive(Clone, Copy)]
+struct Exchange {
+    peer: SocketAddr,
+    own: IpAddr,
 }
 
 /// One session.
@@ -58,16 +67,14 @@ impl ControlProxy {
         let mut check_at = clock::now();
         while !self.hub.stop.is_set() {
             let now = clock::now();
-            for message in self.inbox.try_iter() {
-                if let ToControl::Datagram(Peer::Address(from), bytes) = message {
-                    self.hub.stats.count(|c| c.hellos += 1);
-                    self.sessions.handle_datagram(now, from, &bytes);
-                }
+            // One after the other, so that each is answered from the address it was sent to.
+            while let Ok(message) = self.inbox.try_recv() {
+                self.take(now, message, &mut live);
             }
             if self.sessions.poll_timeout().is_some_and(|(at, _)| at <= now) {
                 self.sessions.handle_timeout(now);
             }
-            self.act(now, &mut live);
+            self.act(now, &mut live, None);
             if now >= check_at {
                 check_at = now + CHECK;
                 live.iter_mut().for_each(|one| self.drop_dead(now, one));
@@ -75,7 +82,16 @@ impl ControlProxy {
             self.wait(now, check_at);
         }
         self.sessions.close_all(clock::now());
-        self.transmit();
+        self.transmit(&live, None);
+    }
+
+    fn take(&mut self, now: Instant, message: ToControl, live: &mut Vec<Live>) {
+        let ToControl::Datagram(Heard { from: Peer::Address(from), to, bytes }) = message else { return };
+        if is_handshake(&bytes) {
+            self.hub.stats.count(|c| c.hellos += 1);
+        }
+        self.sessions.handle_datagram(now, from, &bytes);
+        self.act(now, live, to.map(|own| Exchange { peer: from, own }));
     }
 
     /// The one place where the thread waits.
@@ -89,7 +105,7 @@ impl ControlProxy {
         }
     }
 
-    fn act(&mut self, now: Instant, live: &mut Vec<Live>) {
+    fn act(&mut self, now: Instant, live: &mut Vec<Live>, exchange: Option<Exchange>) {
         while let Some(event) = self.sessions.poll_event() {
             match event {
                 Event::Established { session, router, suite, .. } => {
@@ -100,7 +116,7 @@ impl ControlProxy {
                 }
                 Event::Joined(joined) => {
                     if let Some(one) = live.iter_mut().find(|one| one.wiring.id == joined.session) {
-                        self.joined(now, one, *joined);
+                        self.joined(now, one, *joined, exchange);
                     }
                 }
                 Event::Rekeyed { generation, .. } => log::debug!("key generation {generation}"),
@@ -113,20 +129,27 @@ impl ControlProxy {
                 }
                 Event::Refused { from, reason } => {
                     self.hub.stats.count(|c| c.refused += 1);
-                    match from {
-                        Peer::Address(from) => log::warn!("{from}: {reason}"),
-                        Peer::Channel(_) => log::warn!("{reason}"),
+                    if let (true, Peer::Address(from)) = (self.refusals.may(now), from) {
+                        log::warn!("{from}: {reason}");
                     }
                 }
                 Event::ProxyNotPinned { .. } => {}
             }
         }
-        self.transmit();
+        self.transmit(live, exchange);
     }
 
-    fn transmit(&mut self) {
+    /// Answers leave from the address that was spoken to: NATs and connected sockets take no other.
+    fn transmit(&mut self, live: &[Live], exchange: Option<Exchange>) {
         while let Some((to, bytes)) = self.sessions.poll_transmit() {
-            if let Err(trouble) = self.port.send_train(&bytes, bytes.len(), Some(to)) {
+            let own = exchange.filter(|e| e.peer == to).map(|e| e.own);
+            let mut channels = live.iter().flat_map(|one| one.channels.values());
+            let sent = match (own, channels.find(|c| c.port.peer() == Some(to))) {
+                (Some(own), _) => self.port.send_answer(&bytes, to, own),
+                (None, Some(channel)) => channel.port.send_train(&bytes, bytes.len(), None),
+                (None, None) => self.port.send_train(&bytes, bytes.len(), Some(to)),
+            };
+            if let Err(trouble) = sent {
                 log::debug!("handshake to {to}: {trouble:?}");
             }
         }
@@ -168,7 +191,7 @@ impl ControlProxy {
         });
     }
 
-    fn joined(&self, now: Instant, one: &mut Live, joined: Joined) {
+    fn joined(&self, now: Instant, one: &mut Live, joined: Joined, exchange: Option<Exchange>) {
         let (id, remote) = (joined.channel, joined.remote);
         if usize::from(id.0) >= CHANNELS_MAX {
             log::warn!("{}: channel {} is above the limit of {CHANNELS_MAX}", self.name(one.router), id.0);
@@ -181,7 +204,7 @@ impl ControlProxy {
         }
         let channel = match one.channels.remove(&id.0) {
             Some(channel) => Ok(channel),
-            None => self.open_channel(joined.channel, &name, remote),
+            None => self.open_channel(joined.channel, &name, remote, exchange),
         };
         let keys = Keys { sealer: joined.sealer, opener: joined.opener };
         let done = channel.and_then(|mut channel| {
@@ -205,14 +228,17 @@ impl ControlProxy {
         self.hub.stats.with_tunnel(one.router, |t| t.set_channel(id, info));
     }
 
-    fn open_channel(&self, id: ChannelId, name: &str, remote: SocketAddr) -> io::Result<Channel> {
-        let offload = match self.config.offload {
-            Offload::Probe => UdpOffload::Probe,
-            Offload::Off => UdpOffload::Off,
-        };
+    fn open_channel(
+        &self,
+        id: ChannelId,
+        name: &str,
+        remote: SocketAddr,
+        exchange: Option<Exchange>,
+    ) -> io::Result<Channel> {
+        let offload = udp_offload(self.config.offload);
         let listen = &self.config.listen;
-        let options =
-            UdpOptions { local_ip: listen.address, port: listen.port, offload, ..UdpOptions::default() };
+        let local_ip = listen.address.or(exchange.filter(|e| e.peer == remote).map(|e| e.own));
+        let options = UdpOptions { local_ip, port: listen.port, offload, ..UdpOptions::default() };
         let port = UdpPort::connect(remote, &options).map_err(io::Error::other)?;
         Channel::open(&self.hub, id, name, Peer::Address(remote), Arc::new(port))
     }

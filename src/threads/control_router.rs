@@ -9,9 +9,10 @@
 //!
 //! A missing link is a state: it is looked for each second.
 
-use super::channel::{Channel, Keys};
+use super::channel::{udp_offload, Channel, Keys};
 use super::device::{Device, PATH_MTU};
 use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
+use super::rarely::Rarely;
 use super::reorder::NewInbound;
 use super::resolve::{self, Family};
 use super::stats::ChannelInfo;
@@ -21,8 +22,7 @@ use crate::channel::row::State;
 use crate::config::settings::{Attach, ChannelConfig, Host, RouterConfig};
 use crate::io::netlink::{LinkWatch, Netlink};
 use crate::io::poll::{self, Waker};
-use crate::io::tun::Offload;
-use crate::io::udp::{UdpOffload, UdpOptions, UdpPort};
+use crate::io::udp::{UdpOptions, UdpPort};
 use crate::monitor::snapshot::{ChannelState, SessionState};
 use crate::tunnel::session::{Event, Joined, Peer, RouterSession, SessionId};
 use crate::units::ChannelId;
@@ -42,6 +42,8 @@ pub struct ControlRouter {
     pub device: Device,
     pub netlink: Netlink,
     pub watch: LinkWatch,
+    /// So that a peer that refuses us does not fill the log.
+    pub refusals: Rarely,
 }
 
 /// One configured channel.
@@ -73,10 +75,11 @@ impl ControlRouter {
             }
             for message in self.inbox.try_iter() {
                 match message {
-                    ToControl::Datagram(Peer::Channel(id), bytes) => {
-                        self.session.handle_datagram(now, id, &bytes)
+                    ToControl::Datagram(heard) => {
+                        if let Peer::Channel(id) = heard.from {
+                            self.session.handle_datagram(now, id, &heard.bytes);
+                        }
                     }
-                    ToControl::Datagram(Peer::Address(_), _) => {}
                     ToControl::Resolved(id, found) => {
                         if let Some(link) = links.get_mut(usize::from(id.0)) {
                             link.resolved(found);
@@ -129,7 +132,9 @@ impl ControlRouter {
                 }
                 Event::Refused { reason, .. } => {
                     self.hub.stats.count(|c| c.refused += 1);
-                    log::warn!("{reason}");
+                    if self.refusals.may(now) {
+                        log::warn!("{reason}");
+                    }
                     if wiring.is_none() {
                         let state = SessionState::Refused(format!("{reason}"));
                         self.hub.stats.with_tunnel(0, |t| t.set_state(now, state));
@@ -289,10 +294,7 @@ impl ControlRouter {
             Attach::Device(device) => (Some(device.clone()), None),
             Attach::Address(ip) => (None, Some(*ip)),
         };
-        let offload = match self.config.offload {
-            Offload::Probe => UdpOffload::Probe,
-            Offload::Off => UdpOffload::Off,
-        };
+        let offload = udp_offload(self.config.offload);
         let options =
             UdpOptions { device, local_ip, mark: link.config.mark, offload, ..UdpOptions::default() };
         let port = UdpPort::connect(target, &options).map_err(|e| e.to_string())?;

@@ -6,7 +6,7 @@
 //!
 //! Nothing is answered here.
 
-use super::queues::{ControlQueue, ToControl};
+use super::queues::{ControlQueue, Heard, ToControl};
 use super::stats::Stats;
 use super::stop::{Stop, PATIENCE};
 use crate::io::udp::{UdpPort, Wait, RECV_BUFFER_BYTES};
@@ -30,8 +30,10 @@ impl Listen {
             // An error tells of an answer sent earlier; there is nothing to do about it.
             let Ok(Some(train)) = self.port.recv(&mut buffer, Wait::AtMost(PATIENCE)) else { continue };
             for datagram in train.segments(&mut buffer) {
-                let from = Peer::Address(train.from);
-                self.control.send(&self.stats, ToControl::Datagram(from, datagram.to_vec()));
+                let heard = Heard { from: Peer::Address(train.from), to: train.to, bytes: datagram.to_vec() };
+                if !self.control.send(&self.stats, ToControl::Datagram(heard)) {
+                    self.stats.count(|c| c.limited += 1);
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod device;
 pub mod listen;
 pub mod monitor;
 pub mod queues;
+pub mod rarely;
 pub mod recv;
 pub mod reorder;
 pub mod resolve;

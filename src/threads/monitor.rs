@@ -64,15 +64,16 @@ impl Monitor {
     /// Runs until the stop signal.
     pub fn run(self) {
         let mut logged = Logged::default();
-        let mut due = self.source.started;
+        let (mut due, mut file_due) = (self.source.started, self.source.started);
         let mut file_fails = false;
         while !self.stop.is_set() {
             let now = clock::now();
             if now >= due {
-                due = now + self.tick;
+                due = now + self.tick.min(LOG_TICK);
                 let snapshot = self.source.snapshot();
                 logged.update(&snapshot);
-                if let Some(path) = &self.file {
+                if let Some(path) = self.file.as_ref().filter(|_| now >= file_due) {
+                    file_due = now + self.tick;
                     let written = file::replace(path, &formats::yaml(&snapshot));
                     if let (Err(e), false) = (&written, file_fails) {
                         log::warn!("cannot write the monitor file {}: {e}", path.display());
@@ -137,3 +138,6 @@ fn tunnel_row(now: Instant, tunnel: &Tunnel) -> TunnelRow {
     let Rows { outbound, inbound, .. } = &rows;
     TunnelRow::new(&tunnel.name, tunnel.state.clone(), since, channels, outbound, inbound)
 }
+
+/// How often changes are looked for, at least.
+const LOG_TICK: Duration = Duration::from_millis(500);

@@ -13,7 +13,7 @@ use crate::tunnel::session::{Peer, SessionId};
 use crate::units::{Bound, ChannelId, FlowSeq, FlowTag, Run};
 use crate::wire::frame::{Ack, Frame};
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,9 +63,18 @@ pub enum ToReorder {
 #[derive(Debug)]
 pub enum ToControl {
     /// A handshake datagram, or a sealed one that reached the listening socket.
-    Datagram(Peer, Vec<u8>),
+    Datagram(Heard),
     /// What a name of the config stands for.
     Resolved(ChannelId, std::io::Result<SocketAddr>),
+}
+
+/// A datagram for the session machine.
+#[derive(Debug)]
+pub struct Heard {
+    pub from: Peer,
+    /// Own address it was sent to, where the socket hears several.
+    pub to: Option<IpAddr>,
+    pub bytes: Vec<u8>,
 }
 
 /// The way to a thread that waits for descriptors: a bounded queue and a waker.
@@ -87,10 +96,13 @@ impl<T> WokenQueue<T> {
         (WokenQueue { queue, waker }, inbox)
     }
 
-    /// Hands a message over without waiting; when the queue is full it is dropped and counted.
-    pub fn send(&self, stats: &Stats, message: T) {
-        count_full(stats, self.queue.try_send(message));
+    /// Hands a message over without waiting; when the queue is full it is dropped and counted: false.
+    pub fn send(&self, stats: &Stats, message: T) -> bool {
+        let sent = self.queue.try_send(message);
+        let taken = sent.is_ok();
+        count_full(stats, sent);
         self.waker.wake();
+        taken
     }
 
     /// Hands over what must not be lost; waits for room up to a second (only `control` may).

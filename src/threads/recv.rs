@@ -9,7 +9,7 @@
 //! 6. give due acknowledgements of this channel to its sender, and a copy to the best other channel's.
 
 use super::clock;
-use super::queues::{count_full, ControlQueue, ToControl, ToReorder, ToSend, Wiring};
+use super::queues::{count_full, ControlQueue, Heard, ToControl, ToReorder, ToSend, Wiring};
 use super::stats::Stats;
 use super::stop::{Stop, PATIENCE};
 use crate::channel::receiving::Receiving;
@@ -107,7 +107,13 @@ impl Recv {
             for datagram in train.segments(buffer) {
                 datagrams += 1;
                 if is_handshake(datagram) {
-                    self.control.send(&self.stats, ToControl::Datagram(self.peer, datagram.to_vec()));
+                    let from = match self.peer {
+                        // A socket may hear others between its binding and its connecting.
+                        Peer::Address(_) => Peer::Address(train.from),
+                        channel => channel,
+                    };
+                    let heard = Heard { from, to: train.to, bytes: datagram.to_vec() };
+                    self.control.send(&self.stats, ToControl::Datagram(heard));
                 } else if let Some(channel) = channel {
                     channel.take(now, datagram);
                 }

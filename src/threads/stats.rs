@@ -15,8 +15,8 @@ use std::time::Instant;
 
 /// Channels of one session, at most: rows and queues are made for so many.
 ///
-/// Source: a guess; nobody was seen with more than eight links.
-pub const CHANNELS_MAX: usize = 16;
+/// Source: a guess; nobody was seen with more than eight links. The config allows no more either.
+pub const CHANNELS_MAX: usize = 32;
 
 /// The whole table.
 #[derive(Debug)]

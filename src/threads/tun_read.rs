@@ -99,7 +99,8 @@ impl TunRead {
             Ok(n) if n >= BATCH_MAX => Readable::Yes,
             Ok(_) => Readable::No,
             Err(failure) => {
-                log::warn!("{failure}");
+                // Without the device there is nothing to do here; whoever started us may make a new one.
+                self.stop.fail(failure);
                 Readable::No
             }
         };

@@ -7,8 +7,7 @@
 //! 3. Duplicates go, the next packet leaves, a later one waits (`reorder.rs`). TCP flows and other flows of
 //!    many packets a second are kept in order; the packets of the rest leave as they come.
 //! 4. A gap ends when it is filled; when the sender says that it gave up; when every live channel has delivered
-//!    something sent later *and* a packet sent again should have come; at the latest when the hold ends.
-//!    How long those two take is learnt from gaps that were filled (`fill_times.rs`).
+//!    something sent later *and* a packet sent again is overdue (`fill_times.rs`); or when the hold ends.
 //! 5. When too much waits, the gaps that would end first are given up.
 //! 6. A packet whose gap was given up still leaves, late and once: TCP takes back what it did about the loss.
 
@@ -21,8 +20,6 @@ use super::seen::Gap;
 use crate::units::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
-
-pub use super::fill_times::HoldSettings;
 
 /// An inner packet that a channel received.
 #[derive(Clone, Debug)]
@@ -45,9 +42,11 @@ pub struct InboundSettings {
 }
 
 impl Default for InboundSettings {
-    /// Source: a rough simulation of one CUBIC flow: 0.49 of the sum with 100 ms, 0.70 with 400, 0.69 with 800.
+    /// Source: the simulator, one CUBIC download over twelve scenarios: 600 ms is as good as 400 or 800 ms in most,
+    /// and better than 400 where links stall (city3 19.7 against 18.2 Mbit/s), than 800 in car4 (66 against 58).
+    /// A hold that follows the 99th percentile of fill times down to 200 ms was far worse (car4 47, car2 24 of 42).
     fn default() -> Self {
-        InboundSettings { hold_max: Duration::from_millis(700), buffer_bytes_max: 8 << 20 }
+        InboundSettings { hold_max: Duration::from_millis(600), buffer_bytes_max: 32 << 20 }
     }
 }
 
@@ -95,27 +94,17 @@ struct FlowState {
 
 impl Inbound {
     pub fn new(now: Instant, settings: InboundSettings) -> Inbound {
-        let hold = HoldSettings {
-            hold_min: HOLD_MIN.min(settings.hold_max),
-            hold_max: settings.hold_max,
-            hold_other_max: HOLD_OTHER_MAX,
-        };
-        Inbound::with_holds(now, settings, hold)
-    }
-
-    /// With other bounds of the hold than the usual ones; `hold.hold_max` counts.
-    pub fn with_holds(now: Instant, settings: InboundSettings, hold: HoldSettings) -> Inbound {
         Inbound {
-            settings,
             flows: FlowTable::new(),
             deadlines: BTreeSet::new(),
             proof: LossProof::default(),
-            times: FillTimes::new(hold),
+            times: FillTimes::new(settings.hold_max),
             gaps: 0,
             ready: VecDeque::new(),
             released: VecDeque::new(),
             waits: Waits::new(now),
             stats: InboundStats::default(),
+            settings,
         }
     }
 
@@ -206,11 +195,6 @@ impl Inbound {
         InboundStats { wait_max_us, wait_mean_us, ..self.stats.clone() }
     }
 
-    /// How long a TCP flow may wait for a missing packet at the moment.
-    pub fn hold(&self) -> Duration {
-        self.times.hold()
-    }
-
     /// A flow begins with its first packet, for which nothing is missing.
     fn begin(&mut self, now: Instant, arrival: Arrival, protocol: u8) {
         self.make_room(now);
@@ -254,17 +238,14 @@ impl Inbound {
     /// Lets go what may leave in a flow, and sets the time to look again.
     fn settle(&mut self, now: Instant, index: u16) {
         let Some(flow) = self.flows.at(index) else { return };
-        let patience = match flow.is_tcp {
-            // The sender sends again until it arrives, or says that it gave up: the bound is for when it is gone.
-            true => {
-                let hold = self.settings.hold_max;
-                Patience { now, hold, resend: hold, proof: &self.proof }
-            }
-            false => {
-                let hold = self.times.hold_other();
-                Patience { now, hold, resend: self.times.resend_window(), proof: &self.proof }
-            }
+        let hold_max = self.settings.hold_max;
+        // For TCP the sender sends again until it arrives, or says that it gave up: the bound is for
+        // when the sender is gone, and a proof of loss ends no wait.
+        let (hold, resend) = match flow.is_tcp {
+            true => (hold_max, hold_max),
+            false => (hold_max.min(HOLD_OTHER_MAX), self.times.resend_window()),
         };
+        let patience = Patience { now, hold, resend, proof: &self.proof };
         self.stats.gaps += flow.order.release(&mut self.released, |gap| patience.end(gap).is_none());
         let deadline = flow.order.blocking().and_then(|gap| patience.end(gap));
         // A time to look again that is near enough stays.
@@ -311,8 +292,8 @@ impl Inbound {
     }
 
     fn on_fill(&mut self, now: Instant, filled: Option<Gap>) {
-        if let Some(gap) = filled.filter(|g| !g.is_abandoned) {
-            self.times.on_fill(now.saturating_duration_since(gap.since), self.proof.is_lost(&gap));
+        if let Some(gap) = filled.filter(|g| !g.is_abandoned && self.proof.is_lost(g)) {
+            self.times.on_resent(now.saturating_duration_since(gap.since));
         }
     }
 }
@@ -417,9 +398,6 @@ impl Waits {
     }
 }
 
-/// Shortest hold of a TCP flow. Source: a guess. A needless wait costs TCP a little delay, a needless
-/// loss costs it a third of its rate for seconds; and holds of 100 ms did badly (see `InboundSettings`).
-const HOLD_MIN: Duration = Duration::from_millis(200);
 /// Longest hold of other flows: QUIC and calls suffer more from waiting. Source: a guess.
 const HOLD_OTHER_MAX: Duration = Duration::from_millis(100);
 /// Flows known at a time.
@@ -454,7 +432,7 @@ mod tests {
         let mut bench = Bench::new();
         assert_eq!(bench.tcp(0, 1, 0), [0]);
         assert!(bench.tcp(5, 1, 2).is_empty());
-        assert_eq!(bench.inbound.poll_timeout(), Some((bench.at(105), "gap")));
+        assert_eq!(bench.inbound.poll_timeout(), Some((bench.at(605), "gap")));
         assert_eq!(bench.tcp(50, 1, 1), [1, 2]);
         assert_eq!(bench.inbound.poll_timeout(), None);
         let stats = bench.inbound.stats();
@@ -469,17 +447,17 @@ mod tests {
         bench.tcp_on(0, 0, 1, 0);
         bench.tcp_on(0, 1, 1, 1);
         bench.tcp_on(0, 0, 1, 3);
-        assert!((1..40).all(|i| bench.tcp_on(i * 10, 0, 1, 3 + i as u32).is_empty()), "channel 1 owes proof");
-        assert!(bench.run_until(399).is_empty());
-        assert_eq!(bench.run_until(400).len(), 40);
-        assert_eq!(bench.tcp(450, 1, 2), [2]);
-        assert!(bench.tcp(451, 1, 2).is_empty());
+        assert!((1..50).all(|i| bench.tcp_on(i * 10, 0, 1, 3 + i as u32).is_empty()), "channel 1 owes proof");
+        assert!(bench.run_until(599).is_empty());
+        assert_eq!(bench.run_until(600).len(), 50);
+        assert_eq!(bench.tcp(650, 1, 2), [2]);
+        assert!(bench.tcp(651, 1, 2).is_empty());
         let stats = bench.inbound.stats();
         assert_eq!((stats.gaps, stats.late, stats.duplicates), (1, 1, 1));
     }
 
     #[test]
-    fn proof_of_loss_ends_the_wait_when_a_packet_sent_again_should_have_come() {
+    fn proof_of_loss_ends_no_wait_of_tcp_because_the_sender_sends_again() {
         let mut bench = Bench::new();
         bench.inbound.set_live(bench.at(0), &[ChannelId(0), ChannelId(1)]);
         bench.tcp_on(0, 0, 1, 0);
@@ -487,8 +465,8 @@ mod tests {
         bench.tcp_on(1, 0, 1, 3);
         bench.tcp_on(30, 0, 1, 4);
         assert!(bench.tcp_on(31, 1, 2, 0) == [0], "another flow brings proof from channel 1");
-        assert!(bench.run_until(100).is_empty());
-        assert_eq!(bench.run_until(101), [3, 4]);
+        assert!(bench.run_until(600).is_empty());
+        assert_eq!(bench.run_until(601), [3, 4]);
     }
 
     #[test]
@@ -548,7 +526,7 @@ mod tests {
         }
         let stats = bench.inbound.stats();
         assert!(bench.inbound.flows.len() <= FLOWS_MAX);
-        assert!(stats.waiting_bytes + stats.waiting_packets * PACKET_COST <= 8 << 20);
+        assert!(stats.waiting_bytes + stats.waiting_packets * PACKET_COST <= 32 << 20);
         assert!(bench.inbound.gaps <= GAPS_MAX + FLOWS_MAX * FLOW_GAPS_FEW);
         bench.run_until(1_000);
         assert_eq!(bench.inbound.stats().waiting_packets, 0);
@@ -582,7 +560,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn order_is_kept_when_everything_comes_within_the_hold(ways in ways(190)) {
+        fn order_is_kept_when_everything_comes_within_the_hold(ways in ways(440)) {
             let mut bench = Bench::new();
             let mut out: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
             let all: BTreeMap<(u16, u32), ()> = ways.iter().map(|w| ((w.0, w.1), ())).collect();
@@ -607,7 +585,7 @@ mod tests {
             let mut came: BTreeMap<(u16, u32), u64> = BTreeMap::new();
             let mut left: BTreeMap<(u16, u32), u64> = BTreeMap::new();
             let heard: Vec<&Way> = ways.iter().zip(lost).filter(|(w, l)| w.1 == 0 || !l).map(|(w, _)| w).collect();
-            let end = heard.last().map_or(0, |w| w.4) + 500;
+            let end = heard.last().map_or(0, |w| w.4) + 700;
             let mut heard = heard.into_iter().peekable();
             for t in 0..=end {
                 let mut out = bench.run(t);
@@ -621,7 +599,7 @@ mod tests {
             }
             for (key, t) in &came {
                 let gone = left.get(key).copied();
-                prop_assert!(gone.is_some_and(|gone| gone - t <= 400), "{:?} came {} left {:?}", key, t, gone);
+                prop_assert!(gone.is_some_and(|gone| gone - t <= 600), "{:?} came {} left {:?}", key, t, gone);
             }
             prop_assert_eq!(bench.inbound.stats().waiting_packets, 0);
             prop_assert_eq!(bench.inbound.stats().waiting_bytes, 0);

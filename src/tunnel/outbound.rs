@@ -407,7 +407,7 @@ mod tests {
             bytes_in_flight: 0,
             queued_bytes: 0,
             rate: Rate(rate),
-            capacity: Rate(u64::MAX),
+            capacity: Rate(rate),
             goodput: Rate(0),
             smoothed_rtt: MS * 2 * owd_ms as u32,
             min_rtt: MS * 2 * owd_ms as u32,

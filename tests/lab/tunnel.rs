@@ -217,7 +217,7 @@ impl Tunnel {
     ) -> Result<TunnelRow, String> {
         let found =
             wait_for(&format!("{}: {what}", side.word()), limit, || self.row(side).ok().filter(&mut is_so));
-        found.map_err(|e| format!("{e}; {}", self.story()))
+        found.map_err(|e| format!("{e}; {:?}; {}", self.row(side), self.story()))
     }
 
     pub fn program(&mut self, side: Side) -> &mut Program {

@@ -38,31 +38,31 @@ struct Style {
 fn style(kind: Kind) -> Style {
     match kind {
         Kind::Lte => Style {
-            slow: (0.55, 5.0),
-            fast: (0.35, 0.15),
-            gaps: (14.0, 130.0, 0.55),
-            outages: (0.0, 0.0),
+            slow: (0.5, 7.0),
+            fast: (0.4, 0.12),
+            gaps: (15.0, 120.0, 0.75),
+            outages: (0.15, 1.2),
             grain_ms: 5,
         },
         Kind::FiveG => Style {
-            slow: (0.75, 5.0),
-            fast: (0.45, 0.12),
-            gaps: (9.0, 120.0, 0.6),
-            outages: (0.1, 0.8),
+            slow: (0.75, 7.0),
+            fast: (0.5, 0.07),
+            gaps: (5.0, 110.0, 0.6),
+            outages: (0.55, 1.3),
             grain_ms: 4,
         },
         Kind::Starlink => Style {
-            slow: (0.35, 6.0),
-            fast: (0.15, 0.1),
-            gaps: (4.0, 80.0, 0.3),
-            outages: (0.4, 4.0),
+            slow: (0.38, 6.0),
+            fast: (0.2, 0.1),
+            gaps: (3.0, 80.0, 0.3),
+            outages: (1.3, 3.0),
             grain_ms: 2,
         },
         Kind::Wifi => Style {
-            slow: (0.6, 4.0),
-            fast: (0.3, 0.15),
-            gaps: (2.0, 80.0, 0.5),
-            outages: (1.0, 4.0),
+            slow: (0.5, 10.0),
+            fast: (0.15, 0.12),
+            gaps: (3.0, 80.0, 0.6),
+            outages: (3.5, 3.5),
             grain_ms: 2,
         },
     }
@@ -88,7 +88,10 @@ pub fn mobile(kind: Kind, mean_mbit: f64, seconds: u32, seed: u64) -> Trace {
     }
     let mut cut = |per_minute: f64, length: &mut dyn FnMut(&mut Rng) -> f64| {
         let mut t = 0.0;
-        while per_minute > 0.0 {
+        if per_minute == 0.0 {
+            return;
+        }
+        loop {
             t += -rng.unit().max(1e-9).ln() * 60_000.0 / per_minute;
             let end = t + length(&mut rng);
             if t >= f64::from(lap_ms) {

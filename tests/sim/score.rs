@@ -155,7 +155,7 @@ pub fn line(s: &Scored) -> String {
             percentile_ms(&ideal, 95, 0)
         );
     }
-    if s.workload.blast {
+    if s.workload.blast > 0.0 {
         text += &format!("  udp lost {:.4} reordered {}", o.udp_lost, o.udp_reordered);
     }
     text

@@ -185,6 +185,8 @@ pub struct Udp {
     pub longest_gap: u64,
     pub reordered: u64,
     highest: u32,
+    /// Packets that had come before.
+    pub doubles: u64,
 }
 
 impl Udp {
@@ -203,6 +205,7 @@ impl Udp {
             longest_gap: 0,
             reordered: 0,
             highest: 0,
+            doubles: 0,
         }
     }
 
@@ -228,6 +231,7 @@ impl Udp {
     pub fn on_packet(&mut self, now: u64, number: u32) -> bool {
         let Some(a) = self.arrived.get_mut(number as usize) else { return false };
         if *a != NEVER {
+            self.doubles += 1;
             return false;
         }
         *a = now;

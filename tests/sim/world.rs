@@ -33,7 +33,7 @@ pub enum Path {
 }
 
 /// What runs inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Workload {
     pub name: &'static str,
     /// TCP flows, their sending side and control.
@@ -42,8 +42,8 @@ pub struct Workload {
     pub algorithm: Algorithm,
     pub probes: bool,
     pub web: bool,
-    /// UDP at 90 % of the links' mean capacity, from `from`.
-    pub blast: bool,
+    /// UDP at this share of the links' mean capacity, from `from`; none at zero.
+    pub blast: f64,
 }
 
 /// All workloads by name.
@@ -55,7 +55,7 @@ pub fn workloads() -> Vec<Workload> {
         algorithm: Algorithm::Cubic,
         probes: false,
         web: false,
-        blast: false,
+        blast: 0.0,
     };
     let bbr = Algorithm::Bbr;
     vec![
@@ -69,8 +69,10 @@ pub fn workloads() -> Vec<Workload> {
         Workload { name: "latency_loaded", probes: true, ..base },
         Workload { name: "failover", probes: true, ..base },
         Workload { name: "web", flows: 0, web: true, ..base },
-        Workload { name: "udp_down", flows: 0, blast: true, ..base },
-        Workload { name: "udp_up", flows: 0, blast: true, from: 0, ..base },
+        Workload { name: "udp_down", flows: 0, blast: 0.9, ..base },
+        Workload { name: "udp_up", flows: 0, blast: 0.9, from: 0, ..base },
+        Workload { name: "udp_flood_down", flows: 0, blast: 1.6, ..base },
+        Workload { name: "udp_flood_up", flows: 0, blast: 1.6, from: 0, ..base },
     ]
 }
 
@@ -129,6 +131,8 @@ pub struct Outcome {
     pub objects: Vec<u64>,
     pub udp_lost: f64,
     pub udp_reordered: u64,
+    /// UDP packets that were delivered a second time.
+    pub doubles: u64,
     /// Share of the data direction's wire bytes that the other direction spent on control.
     pub feedback_share: f64,
     /// Data packets beyond the first copy, as a share.
@@ -268,10 +272,10 @@ impl World {
                 self.add(Flow::Udp(Udp::new(id, from, 200, 100.0, zero + SECOND, end)));
             }
         }
-        if w.blast {
+        if w.blast > 0.0 {
             let rate: f64 = self.run.scenario.links.iter().map(|l| l.dirs[w.from].mean_rate()).sum();
             let id = self.flows.len() as u16;
-            self.add(Flow::Udp(Udp::new(id, w.from, 1300, 0.9 * rate / 1328.0, zero, end)));
+            self.add(Flow::Udp(Udp::new(id, w.from, 1300, w.blast * rate / 1328.0, zero, end)));
         }
         for side in 0..self.sides.len() {
             self.wake(side, 0);
@@ -383,7 +387,7 @@ impl World {
         if read > 0 {
             let bytes = match &self.flows[f] {
                 Flow::Tcp(_) => read * u64::from(self.mss),
-                Flow::Udp(_) if self.run.workload.blast => read * 1300,
+                Flow::Udp(_) if self.run.workload.blast > 0.0 => read * 1300,
                 Flow::Udp(_) => 0,
             };
             self.step_bytes += bytes;
@@ -483,6 +487,7 @@ impl World {
         o.goodput80_mbit = mbit(o.bins[skip..].iter().sum(), n - skip);
         let offered = |p: &Point| p.links.iter().map(|l| l.offered_mbit).sum::<f64>();
         o.offered80_mbit = o.series[skip..].iter().map(offered).sum::<f64>() / (n - skip).max(1) as f64;
+        o.doubles = self.flows.iter().map(|f| if let Flow::Udp(u) = f { u.doubles } else { 0 }).sum();
         for (f, bytes) in self.flows.iter().zip(&self.flow_bytes) {
             match f {
                 Flow::Tcp(t) => {
@@ -493,7 +498,7 @@ impl World {
                         o.undos += s.undos;
                     }
                 }
-                Flow::Udp(u) if self.run.workload.blast => {
+                Flow::Udp(u) if self.run.workload.blast > 0.0 => {
                     o.udp_lost = u.lost() as f64 / u.sent.len().max(1) as f64;
                     o.udp_reordered = u.reordered;
                 }

@@ -28,6 +28,9 @@ use std::time::Instant;
 /// Sends of one message without an answer before the attempt starts again from `Seeking`: 3.75 s.
 const TRIES_MAX: u32 = 4;
 
+/// Challenges with a wrong signature that one attempt looks at: on a small CPU each costs milliseconds.
+const UNPROVEN_MAX: u32 = 8;
+
 /// One attempt.
 pub struct Attempt {
     token: Token,
@@ -35,6 +38,8 @@ pub struct Attempt {
     step: Step,
     tries: u32,
     next: Instant,
+    /// Challenges whose signature did not hold.
+    unproven: u32,
     /// A refusal of this attempt was reported: one is enough for the log.
     pub refused: bool,
 }
@@ -77,7 +82,15 @@ impl Attempt {
     /// Due at once.
     pub fn new(now: Instant, rng: &mut StdRng) -> Attempt {
         let share = Share::generate(rng);
-        Attempt { token: rng.random(), share, step: Step::Seeking, tries: 0, next: now, refused: false }
+        Attempt {
+            token: rng.random(),
+            share,
+            step: Step::Seeking,
+            tries: 0,
+            next: now,
+            unproven: 0,
+            refused: false,
+        }
     }
 
     /// The proxy wants a cookie back. Gives the open to send on this channel.
@@ -122,7 +135,7 @@ impl Attempt {
     ) -> Result<Option<Answer>, Refusal> {
         let Step::Opening { channel, open, .. } = &self.step else { return Ok(None) };
         let channel = *channel;
-        if challenge.token != self.token || channel != from {
+        if challenge.token != self.token || channel != from || self.unproven >= UNPROVEN_MAX {
             return Ok(None);
         }
         let offered = suites(settings.aes_in_hardware);
@@ -139,6 +152,7 @@ impl Attempt {
         };
         let hash = transcript_of(open, challenge);
         if !key.verify(&statement(End::Proxy, &hash), challenge.signature) {
+            self.unproven += 1;
             return Err(Refusal::ProxyNotProven);
         }
         let (Some(suite), Some(shared)) = (suite, self.share.agree(&challenge.share)) else {

@@ -17,8 +17,9 @@ use rand::rngs::StdRng;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Handshakes under way at once: more than the proxy signs within [`HALF_OPEN_TIME`].
-pub const HALF_OPEN_MAX: usize = 64;
+/// Handshakes under way at once: more than the proxy signs within [`HALF_OPEN_TIME`], for strangers and
+/// familiar addresses together 2 x (16 + 6 x 10), so that the table is never full.
+pub const HALF_OPEN_MAX: usize = 160;
 /// Time for the response: longer than a router goes on asking for one (3.75 s).
 pub const HALF_OPEN_TIME: Duration = Duration::from_secs(6);
 

@@ -5,6 +5,13 @@
 //! control thread owns one of them, feeds it every datagram for which [`is_handshake`] holds (and, at
 //! the proxy, every sealed datagram that reaches the listening socket: it comes from an address that
 //! no channel has), and after each call empties `poll_event` first, then `poll_transmit`.
+//!
+//! What is believed, and why:
+//! - a cookie proves an address; a signature over the transcript proves a router or the proxy; the keys
+//!   of both X25519 shares prove everything after that;
+//! - refusals and "unknown" hints prove nothing: they are logged, and cause a pause or another try on the
+//!   channel they came from, never the end of a session;
+//! - each join of a channel has a number of its own, which goes into the nonces; a join is handed out once.
 
 mod attempt;
 mod control;

@@ -23,7 +23,7 @@ use crate::wire::reader::Reader;
 use rand::rngs::StdRng;
 use rand::Rng;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A session whose router sent nothing to its machine for so long is dropped (rekeys come every 2 minutes).
@@ -52,8 +52,10 @@ pub struct ProxySessions {
     settings: ProxySettings,
     rng: StdRng,
     cookies: Cookies,
-    /// Turns for RSA signatures: for addresses of channels, and for all others, so that no crowd of
-    /// others keeps a router out that wants a new session.
+    /// Addresses from which routers have proven themselves, the latest last.
+    familiar: VecDeque<IpAddr>,
+    /// Turns for RSA signatures: for familiar addresses, and for all others, so that no crowd of others
+    /// keeps a router out that wants a new session.
     familiar_signatures: Limit,
     signatures: Limit,
     /// Turns for refusals and hints.
@@ -87,6 +89,7 @@ impl ProxySessions {
         ProxySessions {
             settings,
             cookies: Cookies::new(now, &mut rng),
+            familiar: VecDeque::new(),
             familiar_signatures: Limit::new(now, SIGNATURES.0, SIGNATURES.1, &mut rng),
             signatures: Limit::new(now, SIGNATURES.0, SIGNATURES.1, &mut rng),
             hints: Limit::new(now, HINTS.0, HINTS.1, &mut rng),
@@ -198,8 +201,7 @@ impl ProxySessions {
             return;
         }
         let Some(index) = index else { return };
-        let mut members = self.live.values().flat_map(|live| live.members.values());
-        let is_familiar = members.any(|member| member.address.ip() == from.ip());
+        let is_familiar = self.familiar.contains(&from.ip());
         let limit = if is_familiar { &mut self.familiar_signatures } else { &mut self.signatures };
         if !limit.take(now, from.ip()) {
             return;
@@ -243,6 +245,7 @@ impl ProxySessions {
             let session = SessionId(old.keys.session());
             self.events.push_back(Event::Closed { session, reason: CloseReason::Replaced });
         }
+        self.remember(from.ip());
         let (session, suite) = (SessionId(keys.session()), keys.suite());
         self.events.push_back(Event::Established { session, router, params, suite });
         self.transmit(from, accept.clone());
@@ -303,6 +306,7 @@ impl ProxySessions {
         remote_number: u32,
     ) {
         let fresh = self.free_number();
+        self.remember(from.ip());
         let Some(live) = self.live.get_mut(&router) else { return };
         let session = SessionId(live.keys.session());
         let known = live.members.get(&channel);
@@ -329,6 +333,16 @@ impl ProxySessions {
         let answer = Control::Joined { channel: channel.0, join, number: local_number, address: from };
         let answer = live.keys.seal(&answer);
         self.transmit(from, answer);
+    }
+
+    /// A router that proved itself has this address.
+    fn remember(&mut self, address: IpAddr) {
+        if !self.familiar.contains(&address) {
+            self.familiar.push_back(address);
+            if self.familiar.len() > FAMILIAR_MAX {
+                self.familiar.pop_front();
+            }
+        }
     }
 
     /// A datagram that is no handshake: if it is a sealed one, its sender is told that no channel has its address.
@@ -408,6 +422,8 @@ impl Live {
 
 /// RSA signatures a second, for one source and overall: a router needs one for each attempt, seconds apart.
 const SIGNATURES: (u32, u32) = (3, 10);
+/// Addresses that are remembered.
+const FAMILIAR_MAX: usize = 256;
 /// Refusals and hints a second, for one source and overall.
 const HINTS: (u32, u32) = (10, 100);
 /// Datagrams that wait for the owner of the machine, who empties the queue after every call.

@@ -90,29 +90,7 @@ impl RouterSession {
                     Err(refusal) => self.report(channel, refusal),
                 }
             }
-            Message::Accept { session, sealed } => {
-                let Some(attempt) = &mut self.attempt else { return };
-                match attempt.on_accept(session, sealed, &self.settings) {
-                    Some(Outcome::Accepted(keys, params)) => {
-                        self.events.push_back(Event::Established {
-                            session: SessionId(session),
-                            router: 0,
-                            params,
-                            suite: keys.suite(),
-                        });
-                        self.attempt = None;
-                        self.failures = 0;
-                        self.avoid = None;
-                        self.live = Some(Live::new(now, *keys));
-                        self.paths.join_all(now);
-                    }
-                    Some(Outcome::Refused(refusal)) => {
-                        self.report(channel, refusal);
-                        self.fail(now, Some(channel), REFUSED_FAILURES);
-                    }
-                    None => {}
-                }
-            }
+            Message::Accept { session, sealed } => self.on_accept(now, channel, session, sealed),
             Message::Refuse { version, token, code, proxy } => {
                 self.on_refuse(now, channel, &token, (code, version), Fingerprint(proxy));
             }
@@ -211,6 +189,31 @@ impl RouterSession {
         }
         if let Some(open) = attempt.on_cookie(now, channel, token, cookie, &self.settings) {
             self.transmits.push_back((channel, open));
+        }
+    }
+
+    /// The proxy's verdict on our response.
+    fn on_accept(&mut self, now: Instant, channel: ChannelId, session: u32, sealed: &[u8]) {
+        let Some(attempt) = &mut self.attempt else { return };
+        match attempt.on_accept(session, sealed, &self.settings) {
+            Some(Outcome::Accepted(keys, params)) => {
+                self.events.push_back(Event::Established {
+                    session: SessionId(session),
+                    router: 0,
+                    params,
+                    suite: keys.suite(),
+                });
+                self.attempt = None;
+                self.failures = 0;
+                self.avoid = None;
+                self.live = Some(Live::new(now, *keys));
+                self.paths.join_all(now);
+            }
+            Some(Outcome::Refused(refusal)) => {
+                self.report(channel, refusal);
+                self.fail(now, Some(channel), REFUSED_FAILURES);
+            }
+            None => {}
         }
     }
 

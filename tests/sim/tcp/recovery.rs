@@ -305,8 +305,9 @@ impl Sender {
     /// The retransmission timer has fired.
     pub(super) fn enter_loss(&mut self, now: u64) {
         self.timeouts += 1;
-        let fresh = self.state != State::Loss;
-        if self.state <= State::Disorder || (fresh && self.una >= self.high_seq) || fresh {
+        let repeated = self.state == State::Loss && self.backoff > 0;
+        let frto = self.state < State::Recovery || repeated;
+        if self.state <= State::Disorder || (self.una >= self.high_seq && !repeated) {
             self.begin_reduction();
             self.begin_undo();
         }
@@ -325,7 +326,7 @@ impl Sender {
         self.cwnd = self.in_flight() + 1;
         self.state = State::Loss;
         self.high_seq = self.next;
-        self.frto = fresh;
+        self.frto = frto;
         self.prefer_new = false;
         self.tlp_high = None;
         if let Control::Cubic(c) = &mut self.control {
@@ -348,7 +349,7 @@ impl Sender {
                 return;
             }
             if self.next > self.high_seq {
-                self.frto &= !(news.sacked || !news.una_advanced);
+                self.frto &= !news.sacked && news.una_advanced;
             } else if news.una_advanced && !recovered {
                 self.high_seq = self.next;
                 self.prefer_new = self.next < self.total;
