@@ -363,7 +363,7 @@ impl Sending {
         }
         let wire = bytes as u64 + u64::from(self.settings.overhead) - crate::wire::header::OVERHEAD as u64;
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
-        let number = if eliciting { self.remember(now, wire, None) } else { self.ring.push(None) };
+        let number = if eliciting { self.remember(now, wire, None) } else { self.remember_unasked(now) };
         self.pacer.on_sent(wire);
         self.sent.add(now, wire);
         Transmit::Control { number, frames }
@@ -392,6 +392,20 @@ impl Sending {
             self.sent.add(now, wire);
         }
         number
+    }
+
+    /// Books a datagram that asks for no acknowledgement. It has a number like all others, is often the
+    /// largest that an acknowledgement speaks of, and then the delay and rate samples are made of its times.
+    fn remember_unasked(&mut self, now: Instant) -> PacketNumber {
+        let fills = (self.ring.bytes_in_flight() + 2 * PACKET_BYTES) * 5 / 4 >= self.congestion.cwnd();
+        self.ring.push(Some(SentPacket {
+            time_sent: now,
+            ticks: Ticks::at(now, self.settings.epoch),
+            wire_bytes: 0,
+            app_limited: !fills,
+            fate: Fate::Unasked,
+            bound: None,
+        }))
     }
 
     fn probe_at(&self) -> Instant {
@@ -521,6 +535,21 @@ mod tests {
         assert_eq!((lost.seq, lost.reason), (FlowSeq(0), Reason::Again));
         assert!(s.poll_lost().is_none());
         assert_eq!(s.row(t).bytes_in_flight, 0);
+    }
+
+    #[test]
+    fn an_acknowledgement_whose_largest_is_a_bare_ack_teaches_as_much() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..4);
+        s.handle_frame(Frame::Ack(ack(t, epoch, &[(0, 0)])));
+        assert!(matches!(s.poll_transmit(t), Some(Transmit::Control { .. })));
+        let row = s.row(t);
+        assert_eq!(row.bytes_in_flight, 6_000, "a bare ack is not in flight");
+        let t = t + MS * 55;
+        s.handle_ack(t, &ack(t, epoch, &[(0, 5)]));
+        let row = s.row(t);
+        assert_eq!((row.bytes_in_flight, row.lost_packets), (0, 0));
+        assert_eq!(row.latest_rtt, MS * 55);
     }
 
     #[test]

@@ -15,9 +15,11 @@ pub(super) enum Fate {
     Stranded,
     /// Declared lost.
     Lost,
+    /// Asked for no acknowledgement; only its times count when one covers it.
+    Unasked,
 }
 
-/// One ack-eliciting datagram.
+/// One datagram, most often an ack-eliciting one.
 #[derive(Clone, Debug)]
 pub(super) struct SentPacket {
     pub time_sent: Instant,
@@ -44,7 +46,7 @@ impl SentRing {
         PacketNumber(self.first + self.slots.len() as u64)
     }
 
-    /// Takes the next number; `None` for a datagram that nobody acknowledges.
+    /// Takes the next number; `None` for a datagram of which nothing is remembered.
     pub fn push(&mut self, packet: Option<SentPacket>) -> PacketNumber {
         let number = self.next_number();
         if let Some(p) = &packet {
@@ -84,7 +86,7 @@ impl SentRing {
     ) -> impl Iterator<Item = (PacketNumber, &SentPacket)> {
         let count = below.0.saturating_sub(self.first) as usize;
         self.slots.iter().take(count).enumerate().filter_map(|(i, s)| {
-            let p = s.as_ref().filter(|p| p.fate != Fate::Lost)?;
+            let p = s.as_ref().filter(|p| matches!(p.fate, Fate::InFlight | Fate::Stranded))?;
             Some((PacketNumber(self.first + i as u64), p))
         })
     }
@@ -110,10 +112,11 @@ impl SentRing {
         }
     }
 
-    /// Forgets shells of lost packets that are older than `age`.
+    /// Forgets shells of lost packets, and what nobody acknowledged, when they are older than `age`.
     pub fn forget(&mut self, now: Instant, age: Duration) {
         while let Some(Some(p)) = self.slots.front() {
-            if p.fate != Fate::Lost || now.saturating_duration_since(p.time_sent) < age {
+            let open = matches!(p.fate, Fate::InFlight | Fate::Stranded);
+            if open || now.saturating_duration_since(p.time_sent) < age {
                 break;
             }
             self.slots.pop_front();
