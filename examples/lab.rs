@@ -3,7 +3,7 @@
 //! ```text
 //! lab demo [SECONDS]             two links, one tunnel, one TCP download (scripts/demo builds and calls it)
 //! lab try LINKS [SECONDS]        the same over links of your own: a scenario file, or as in 30/15,12/40
-//!                                (Mbit/s and one-way ms of each)
+//!                                (Mbit/s and one-way ms of each); LAB_ROWS=1 shows the proxy's rows
 //! lab bench [ROUNDS]             CPU per GB beside wireguard-go (scripts/bench)
 //! lab emulator SCENARIO --places near0:far0,near1:far1 [--log FILE] [--ctl SOCKET]
 //!                                links between namespaces that exist, until it is ended

@@ -6,6 +6,8 @@
 mod lab;
 
 use gobonding::tunnel::outbound::Balancer;
+use lab::goals;
+use lab::scenario::Scenario;
 use lab::score::{self, Task};
 use lab::world::{workloads, Path as Fabric, Run, Workload};
 use lab::{plot, scenarios, score::Scored, statistics};
@@ -33,6 +35,7 @@ simulate [options] SCENARIO...
   --csv FILE          series per 100 ms (with several runs: FILE gets their names)
   --svg FILE          one picture per run
   --jobs N            threads (default: cores)
+  --goals             the project's promises: all measurements with floors, medians over the seeds
   --compare-generator statistics of generated links beside the recordings'
   --list              names of the scenarios
 ";
@@ -52,6 +55,7 @@ struct Options {
     svg: Option<String>,
     jobs: usize,
     compare: bool,
+    goals: bool,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn options() -> Result<Option<Options>, String> {
         svg: None,
         jobs: std::thread::available_parallelism().map_or(1, |n| n.get()),
         compare: false,
+        goals: false,
     };
     let mut names = "tcp_down".to_string();
     let mut parser = lexopt::Parser::from_env();
@@ -93,6 +98,7 @@ fn options() -> Result<Option<Options>, String> {
             Long("generated") => o.generated = true,
             Long("no-oracle") => o.oracle = false,
             Long("compare-generator") => o.compare = true,
+            Long("goals") => o.goals = true,
             Long("list") => {
                 println!("{}", scenarios::names().join("\n"));
                 return Ok(None);
@@ -146,15 +152,24 @@ fn simulate(o: Options) -> Result<(), String> {
         print!("{}", statistics::compare(&Path::new(&o.rig).join("../../traces")));
         return Ok(());
     }
+    if o.goals {
+        let proto = Run {
+            scenario: scenarios::generated("two-equal")?,
+            path: Fabric::Tunnel(o.balancer),
+            workload: o.workloads[0],
+            seconds: o.seconds,
+            seed: 1,
+            latency: o.latency,
+        };
+        print!("{}", goals::run(&|name| find(&o, name), &proto, &o.seeds, o.jobs)?);
+        return Ok(());
+    }
     if o.scenarios.is_empty() {
         return Err("no scenario given; see --help".into());
     }
     let mut tasks = Vec::new();
     for name in &o.scenarios {
-        let s = if o.generated { scenarios::generated(name)? } else { scenarios::find(name, &o.rig)? };
-        if s.generated {
-            eprintln!("{name}: generated links stand in for recordings");
-        }
+        let s = find(&o, name)?;
         let whole = s.clone();
         let number = |prefix: &str| o.path.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
         let (s, path, mark) = match o.path.as_str() {
@@ -208,6 +223,14 @@ fn file_name(file: &str, s: &Scored, number: usize, of: usize) -> String {
     }
     let (stem, ending) = file.rsplit_once('.').unwrap_or((file, "txt"));
     format!("{stem}-{}-{}-{number}.{ending}", s.name.replace(' ', "-"), s.workload.name)
+}
+
+fn find(o: &Options, name: &str) -> Result<Scenario, String> {
+    let s = if o.generated { scenarios::generated(name)? } else { scenarios::find(name, &o.rig)? };
+    if s.generated {
+        eprintln!("{name}: generated links stand in for recordings");
+    }
+    Ok(s)
 }
 
 fn mean(scored: &[Scored]) {

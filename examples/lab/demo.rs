@@ -7,7 +7,7 @@ use crate::lab::emulator::scenario::Scenario;
 use crate::lab::emulator::schedule::{MS, SECOND};
 use crate::lab::emulator::sys;
 use crate::lab::traffic::{Load, Server, Stream};
-use crate::lab::tunnel::{Setup, Tunnel, TUN_PROXY4};
+use crate::lab::tunnel::{Setup, Side, Tunnel, TUN_PROXY4};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ pub fn watch(scenario: Scenario, seconds: u64) -> Result<f64, String> {
     println!(
         "Downloading through the tunnel over ONE TCP connection. Mbit/s on each link, and what arrives:"
     );
-    let outcome = download(&bed, seconds);
+    let outcome = download(&bed, &tunnel, seconds);
     drop(server);
     let steady = outcome.map_err(|e| format!("{e}; {}", tunnel.story()))?;
     for program in [&mut tunnel.router, &mut tunnel.proxy] {
@@ -85,7 +85,7 @@ pub fn watch(scenario: Scenario, seconds: u64) -> Result<f64, String> {
 }
 
 /// Downloads, with a line for each second; gives the goodput after the start, Mbit/s.
-fn download(bed: &Bed, seconds: u64) -> Result<f64, String> {
+fn download(bed: &Bed, tunnel: &Tunnel, seconds: u64) -> Result<f64, String> {
     let zero = bed.emulator.reset();
     let stream = Stream::start(&bed.router, TUN_PROXY4, Load::Download, Duration::from_secs(5))?;
     let carried = |i: usize| bed.emulator.sample(i, Way::Down, 0).counters.delivered;
@@ -104,6 +104,17 @@ fn download(bed: &Bed, seconds: u64) -> Result<f64, String> {
         let cells: String = is.iter().zip(&last).map(|(a, b)| format!("{:>9.1}", mbit(a - b))).collect();
         let sum = mbit(is.iter().sum::<u64>() - last.iter().sum::<u64>());
         println!("  {second:>6}{cells}{sum:>9.1}{:>11.1}", mbit(bytes - last_bytes));
+        if std::env::var_os("LAB_ROWS").is_some() {
+            for c in tunnel.row(Side::Proxy)?.channels {
+                let (capacity, rtt, base) = (c.send_capacity_bit_per_s / 1000, c.rtt_us, c.base_rtt_us);
+                let (cwnd, flight, queue) = (c.cwnd_bytes, c.in_flight_bytes, c.queue_delay_us);
+                println!(
+                    "         {}: {capacity} kbit/s, cwnd {cwnd}, in flight {flight}, rtt {rtt} of {base} us, \
+                     queue {queue} us, {} lost, {} again, {:?}",
+                    c.name, c.lost_packets, c.resent_packets, c.state
+                );
+            }
+        }
         (last, last_bytes) = (is, bytes);
         if second == START {
             at_start = bytes;

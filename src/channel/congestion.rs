@@ -106,11 +106,17 @@ impl Congestion {
     pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &Rtt) {
         self.note_gap(now);
         self.loss.add(now, s.newly_acked, s.newly_lost);
+        let window = self.rate_window();
+        let keep = self.settings.rate_keep.max(window);
+        let target = self.target(self.rate(now));
+        // A queue in the link means that the link is the limit, however little there was to send.
+        let s = AckSample {
+            app_limited: s.app_limited && self.delay.above_base_us(s.owd_us) < target.as_micros() as i64,
+            ..s
+        };
         if !s.app_limited {
             self.limited_at = Some(now);
         }
-        let window = self.rate_window();
-        let keep = self.settings.rate_keep.max(window);
         self.delivery.on_ack(now, s.arrived, window, keep, s.app_limited);
         let rate = self.rate(now);
         let target = self.target(rate);
@@ -219,6 +225,12 @@ impl Congestion {
     /// Filtered delivery rate.
     pub fn rate(&self, now: Instant) -> Rate {
         self.delivery.rate(now)
+    }
+
+    /// The fastest that a few packets in a row have come lately: what the link may do, where there was
+    /// never enough to send to find out.
+    pub fn burst_rate(&self) -> Rate {
+        self.delivery.burst_rate()
     }
 
     /// Rate at which datagrams leave; zero (unpaced) before the first sample. Never below what spreads

@@ -164,6 +164,11 @@ impl Delay {
         self.base_us.map_or(0, |b| (self.latest_us - b).max(0))
     }
 
+    /// How far `owd_us` is above the base, never below zero.
+    pub fn above_base_us(&self, owd_us: i64) -> i64 {
+        self.base_us.map_or(0, |b| (owd_us - b).max(0))
+    }
+
     /// Smallest one-way delay, on the receiver's clock minus the sender's.
     pub fn base_us(&self) -> i64 {
         self.base_us.unwrap_or(0)

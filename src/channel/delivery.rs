@@ -29,6 +29,9 @@ pub struct Delivery {
     remembered_at: Instant,
     latest: Rate,
     sampled: bool,
+    /// Highest rate over a few packets in a row, of this second and the one before.
+    bursts: [Rate; 2],
+    bursts_at: Instant,
 }
 
 impl Delivery {
@@ -40,6 +43,8 @@ impl Delivery {
             remembered_at: now,
             latest: Rate(0),
             sampled: false,
+            bursts: [Rate(0); 2],
+            bursts_at: now,
         }
     }
 
@@ -60,6 +65,7 @@ impl Delivery {
         if self.arrivals.len() > ARRIVALS_MAX {
             self.arrivals.pop_front();
         }
+        self.note_burst(now, a);
         let Some(first) = self.arrivals.front() else { return };
         let over = a.at_us - first.at_us;
         if over < window_us / 2 {
@@ -68,6 +74,20 @@ impl Delivery {
         let rate = Rate::from_bytes(a.bytes - first.bytes, Duration::from_micros(over as u64));
         self.latest = rate;
         self.on_sample(now, rate, keep, app_limited);
+    }
+
+    /// The rate over the newest few packets, if they came in a row.
+    fn note_burst(&mut self, now: Instant, a: Arrived) {
+        if now.saturating_duration_since(self.bursts_at) >= BURST_SLICE {
+            self.bursts_at = now;
+            self.bursts = [Rate(0), self.bursts[0]];
+        }
+        let before =
+            self.arrivals.iter().rev().skip(1).take(BURST_ACKS).find(|b| a.bytes - b.bytes >= BURST_BYTES);
+        if let Some(b) = before {
+            let rate = Rate::from_bytes(a.bytes - b.bytes, Duration::from_micros((a.at_us - b.at_us) as u64));
+            self.bursts[0] = self.bursts[0].max(rate);
+        }
     }
 
     fn on_sample(&mut self, now: Instant, rate: Rate, keep: Duration, app_limited: bool) {
@@ -101,6 +121,11 @@ impl Delivery {
         Rate(self.maxima.front().map_or(0, |m| m.1 .0).max(remembered))
     }
 
+    /// The highest rate over four packets in a row, of the last one to two seconds; zero if none came.
+    pub fn burst_rate(&self) -> Rate {
+        self.bursts[0].max(self.bursts[1])
+    }
+
     /// The newest sample alone.
     pub fn latest(&self) -> Rate {
         self.latest
@@ -112,6 +137,10 @@ impl Delivery {
     }
 }
 
+/// Packets in a row that make a burst: four full ones, told in at most so many acknowledgements.
+const BURST_BYTES: u64 = 6_000;
+const BURST_ACKS: usize = 8;
+const BURST_SLICE: Duration = Duration::from_secs(2);
 /// Arrivals kept at most; with one acknowledgement a millisecond half a second.
 const ARRIVALS_MAX: usize = 512;
 /// Arrivals further apart than this are not one measurement.

@@ -45,6 +45,8 @@ pub struct SendRow {
     /// `rate` if the link was the limit within the last seconds, else `Rate(u64::MAX)`: what the
     /// receiving half takes as its return path for the feedback budget.
     pub capacity: Rate,
+    /// Highest rate over a few packets in a row: what the link may do; zero if unknown.
+    pub burst_rate: Rate,
     /// Rate over the last second of what was acknowledged, wire bytes.
     pub goodput: Rate,
     pub smoothed_rtt: Duration,

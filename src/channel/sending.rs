@@ -264,6 +264,7 @@ impl Sending {
             queued_bytes: self.queued_bytes,
             rate: self.congestion.rate(now),
             capacity: self.congestion.capacity(now),
+            burst_rate: self.congestion.burst_rate(),
             goodput: self.goodput.rate(now),
             smoothed_rtt: self.rtt.smoothed(),
             min_rtt: self.congestion.path(),
@@ -566,6 +567,21 @@ mod tests {
         assert_eq!((lost.seq, lost.reason), (FlowSeq(0), Reason::Again));
         assert!(s.poll_lost().is_none());
         assert_eq!(s.row(t).bytes_in_flight, 0);
+    }
+
+    #[test]
+    fn an_acknowledgement_whose_largest_is_a_bare_ack_teaches_as_much() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..4);
+        s.handle_frame(Frame::Ack(ack(t, epoch, &[(0, 0)])));
+        assert!(matches!(s.poll_transmit(t), Some(Transmit::Control { .. })));
+        let row = s.row(t);
+        assert_eq!(row.bytes_in_flight, 6_000, "a bare ack is not in flight");
+        let t = t + MS * 55;
+        s.handle_ack(t, &Ack { about: PacketNumber(4), ..ack(t, epoch, &[(0, 5)]) });
+        let row = s.row(t);
+        assert_eq!((row.bytes_in_flight, row.lost_packets), (0, 0));
+        assert_eq!(row.latest_rtt, MS * 55);
     }
 
     #[test]

@@ -56,11 +56,12 @@ impl Lane {
     }
 
     /// How fast the channel can be expected to take packets: what it delivered, or, where it never had
-    /// enough to show it, what its window lets through in a round trip.
+    /// enough to show it, the pace of a few packets in a row, or what its window lets through.
     pub fn speed(&self) -> Rate {
         let by_window = Rate::from_bytes(self.row.cwnd, self.row.min_rtt.max(Duration::from_millis(1)));
         if self.row.capacity.0 == u64::MAX {
-            return self.row.rate.max(by_window);
+            let guess = if self.row.burst_rate.0 > 0 { self.row.burst_rate } else { by_window };
+            return self.row.rate.max(guess);
         }
         self.row.rate.max(Rate(RATE_FLOOR))
     }

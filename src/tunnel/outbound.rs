@@ -408,6 +408,7 @@ mod tests {
             queued_bytes: 0,
             rate: Rate(rate),
             capacity: Rate(rate),
+            burst_rate: Rate(0),
             goodput: Rate(0),
             smoothed_rtt: MS * 2 * owd_ms as u32,
             min_rtt: MS * 2 * owd_ms as u32,

@@ -12,6 +12,7 @@
 
 pub mod endpoint;
 pub mod generator;
+pub mod goals;
 pub mod link;
 pub mod packet;
 pub mod plot;

@@ -17,6 +17,8 @@ pub struct Scored {
     pub oracle: Option<Outcome>,
     /// Lowest one-way delay of any link, by direction, nanoseconds.
     pub best_delay: [u64; 2],
+    /// Goodput during the outages over the attainable then, if there are outages.
+    pub outage_share: Option<f64>,
     pub real_seconds: f64,
 }
 
@@ -54,7 +56,29 @@ fn score(task: &Task) -> Scored {
     let outcome = World::new(run.clone()).finish();
     let real_seconds = began.elapsed().as_secs_f64();
     let oracle = task.measure.as_ref().map(|m| oracle(m, run));
-    Scored { name: task.name.clone(), workload: run.workload, outcome, oracle, best_delay, real_seconds }
+    let outage_share = oracle.as_ref().and_then(|o| outage_share(run, &outcome, o));
+    Scored {
+        name: task.name.clone(),
+        workload: run.workload,
+        outcome,
+        oracle,
+        best_delay,
+        outage_share,
+        real_seconds,
+    }
+}
+
+fn outage_share(run: &Run, outcome: &Outcome, oracle: &Outcome) -> Option<f64> {
+    let step = super::world::STEP;
+    let all = run.scenario.links.iter().flat_map(|l| &l.dirs[run.workload.from].outages);
+    let mut sums = (0u64, 0u64);
+    for &(from, to, _) in all {
+        for i in from.div_ceil(step)..to / step {
+            sums.0 += outcome.bins.get(i as usize).copied().unwrap_or(0);
+            sums.1 += oracle.bins.get(i as usize).copied().unwrap_or(0);
+        }
+    }
+    (sums.1 > 0).then(|| sums.0 as f64 / (sums.1 as f64 * ATTAINABLE))
 }
 
 fn oracle(scenario: &Scenario, run: &Run) -> Outcome {
@@ -154,6 +178,9 @@ pub fn line(s: &Scored) -> String {
             percentile_ms(&ideal, 50, 0),
             percentile_ms(&ideal, 95, 0)
         );
+    }
+    if let Some(share) = s.outage_share {
+        text += &format!("  in outages {share:.3}");
     }
     if s.workload.blast > 0.0 {
         text += &format!("  udp lost {:.4} reordered {}", o.udp_lost, o.udp_reordered);

@@ -7,6 +7,7 @@
 use super::endpoint::{Datagram, Endpoint, Output, IDLE};
 use super::link::{Dir, MS, SECOND};
 use super::packet;
+use super::rng::Rng;
 use super::scenario::Scenario;
 use super::tcp::NEVER;
 use super::traffic::{Algorithm, Flow, Tcp, Udp, OBJECT};
@@ -259,7 +260,9 @@ impl World {
 
     fn begin(&mut self) {
         let w = self.run.workload;
-        let (zero, end) = (WARM_UP, self.end);
+        let end = self.end;
+        // Not two seeds begin at the same place of a round.
+        let zero = WARM_UP + Rng::new(self.run.seed).bits() % (30 * MS);
         for _ in 0..w.flows {
             self.open(Tcp::new(zero, self.flows.len() as u16, self.mss, w.from, w.algorithm, u64::MAX / 4));
         }
