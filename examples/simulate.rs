@@ -7,6 +7,7 @@ mod lab;
 
 use gobonding::tunnel::outbound::Balancer;
 use lab::goals;
+use lab::knobs::Knobs;
 use lab::scenario::Scenario;
 use lab::score::{self, Task};
 use lab::world::{workloads, Path as Fabric, Run, Workload};
@@ -20,11 +21,14 @@ simulate [options] SCENARIO...
 
   SCENARIO            a built-in name, or a file of the rig's JSON (*.json)
   --all               all built-in scenarios
+  --public            scenarios made of all public recordings (DIR/../../traces)
   --workload A,B      tcp_down (default) tcp_up tcp_down_bbr tcp_up_bbr tcp_down_8 tcp_up_8 latency_idle
                       latency_loaded failover web udp_down udp_up (90 % of the links) udp_flood_down
                       udp_flood_up (160 %)
-  --path P            tunnel (default), direct0 (link 0, no tunnel), direct1..., oracle,
-                      tunnel0... (the tunnel over that link alone)
+  --path P,Q          tunnel (default), oracle, direct0 (link 0, no tunnel), tunnel0 (the tunnel over it
+                      alone), direct1..., each-direct, each-tunnel
+  --set NAME=VALUE    a setting of the core, as often as wanted; a wrong name lists them
+  --try NAME=A,B,C    every run with each of these values
   --balancer B        adaptive (default) relative prio redundant
   --duration S        seconds of link time (default 20)
   --seed A,B          seeds (default 1); the table has a line for each
@@ -44,6 +48,9 @@ struct Options {
     scenarios: Vec<String>,
     workloads: Vec<Workload>,
     path: String,
+    public: bool,
+    knobs: Knobs,
+    tried: Option<(String, Vec<String>)>,
     balancer: Balancer,
     seconds: f64,
     seeds: Vec<u64>,
@@ -73,6 +80,9 @@ fn options() -> Result<Option<Options>, String> {
         scenarios: Vec::new(),
         workloads: Vec::new(),
         path: "tunnel".into(),
+        public: false,
+        knobs: Knobs::default(),
+        tried: None,
         balancer: Balancer::Adaptive,
         seconds: 20.0,
         seeds: vec![1],
@@ -98,6 +108,7 @@ fn options() -> Result<Option<Options>, String> {
             Long("generated") => o.generated = true,
             Long("no-oracle") => o.oracle = false,
             Long("compare-generator") => o.compare = true,
+            Long("public") => o.public = true,
             Long("goals") => o.goals = true,
             Long("list") => {
                 println!("{}", scenarios::names().join("\n"));
@@ -114,6 +125,11 @@ fn options() -> Result<Option<Options>, String> {
                 match key.as_str() {
                     "workload" => names = v,
                     "path" => o.path = v,
+                    "set" => v.split_once('=').ok_or_else(wrong).and_then(|(k, v)| o.knobs.set(k, v))?,
+                    "try" => {
+                        let (k, values) = v.split_once('=').ok_or_else(wrong)?;
+                        o.tried = Some((k.to_string(), values.split(',').map(str::to_string).collect()));
+                    }
                     "balancer" => {
                         o.balancer = match v.as_str() {
                             "adaptive" => Balancer::Adaptive,
@@ -148,63 +164,94 @@ fn options() -> Result<Option<Options>, String> {
 }
 
 fn simulate(o: Options) -> Result<(), String> {
+    let traces = Path::new(&o.rig).join("../../traces");
     if o.compare {
-        print!("{}", statistics::compare(&Path::new(&o.rig).join("../../traces")));
+        print!("{}", statistics::compare(&traces));
         return Ok(());
     }
     if o.goals {
-        let proto = Run {
-            scenario: scenarios::generated("two-equal")?,
-            path: Fabric::Tunnel(o.balancer),
-            workload: o.workloads[0],
-            seconds: o.seconds,
-            seed: 1,
-            latency: o.latency,
-        };
+        let two = scenarios::generated("two-equal")?;
+        let proto = o.run(&two, Fabric::Tunnel(o.balancer), o.workloads[0], 1, &o.knobs);
         print!("{}", goals::run(&|name| find(&o, name), &proto, &o.seeds, o.jobs)?);
         return Ok(());
     }
-    if o.scenarios.is_empty() {
+    let mut all = o.scenarios.iter().map(|name| find(&o, name)).collect::<Result<Vec<_>, _>>()?;
+    if o.public {
+        all.extend(scenarios::public(&traces)?);
+    }
+    if all.is_empty() {
         return Err("no scenario given; see --help".into());
     }
+    let mut tried = vec![(String::new(), o.knobs.clone())];
+    if let Some((name, values)) = &o.tried {
+        tried.clear();
+        for v in values {
+            let mut knobs = o.knobs.clone();
+            knobs.set(name, v)?;
+            tried.push((format!("{name}={v} "), knobs));
+        }
+    }
     let mut tasks = Vec::new();
-    for name in &o.scenarios {
-        let s = find(&o, name)?;
-        let whole = s.clone();
-        let number = |prefix: &str| o.path.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
-        let (s, path, mark) = match o.path.as_str() {
-            "tunnel" => (s, Fabric::Tunnel(o.balancer), String::new()),
-            "oracle" => (s.oracle(o.seconds as u64 + 10), Fabric::Direct, "oracle ".into()),
-            _ => match (number("direct"), number("tunnel")) {
-                (Some(i), _) if i < s.links.len() => (s.only(&[i]), Fabric::Direct, format!("{} ", o.path)),
-                (_, Some(i)) if i < s.links.len() => {
-                    (s.only(&[i]), Fabric::Tunnel(o.balancer), format!("{} ", o.path))
+    let mut marks = Vec::new();
+    for (mark, knobs) in &tried {
+        for whole in &all {
+            for (path_mark, s, path) in o.paths_of(whole)? {
+                for &workload in &o.workloads {
+                    for &seed in &o.seeds {
+                        let name = format!("{mark}{path_mark}{}", s.name);
+                        let run = o.run(&s, path, workload, seed, knobs);
+                        tasks.push(Task { name, run, measure: o.oracle.then(|| whole.clone()) });
+                        marks.push(format!("{mark}{path_mark}"));
+                    }
                 }
-                _ => return Err(format!("--path {}: not understood, or no such link in {name}", o.path)),
-            },
-        };
-        for workload in &o.workloads {
-            for &seed in &o.seeds {
-                let run = Run {
-                    scenario: s.clone(),
-                    path,
-                    workload: *workload,
-                    seconds: o.seconds,
-                    seed,
-                    latency: o.latency,
-                };
-                tasks.push(Task {
-                    name: format!("{mark}{}", s.name),
-                    run,
-                    measure: o.oracle.then(|| whole.clone()),
-                });
             }
         }
     }
     let scored = score::run_all(&tasks, o.jobs);
     println!("{}", score::header());
     scored.iter().for_each(|s| println!("{}", score::line(s)));
-    mean(&scored);
+    means(&scored, &marks);
+    write_files(&o, &scored)
+}
+
+impl Options {
+    fn run(&self, s: &Scenario, path: Fabric, workload: Workload, seed: u64, knobs: &Knobs) -> Run {
+        let (seconds, latency) = (self.seconds, self.latency);
+        Run { scenario: s.clone(), path, workload, seconds, seed, latency, knobs: knobs.clone() }
+    }
+
+    /// Every path asked for: a mark for the table, the links, and what lies over them.
+    fn paths_of(&self, whole: &Scenario) -> Result<Vec<(String, Scenario, Fabric)>, String> {
+        let mut out = Vec::new();
+        let tunnel = Fabric::Tunnel(self.balancer);
+        for p in self.path.split(',') {
+            let alone = |prefix: &str, i: usize, path| (format!("{prefix}{i} "), whole.only(&[i]), path);
+            let links = 0..whole.links.len();
+            let number = |prefix: &str| {
+                p.strip_prefix(prefix).and_then(|n| n.parse().ok()).filter(|i| links.contains(i))
+            };
+            match p {
+                "tunnel" => out.push((String::new(), whole.clone(), tunnel)),
+                "oracle" => {
+                    let ideal = whole.oracle(self.seconds as u64 + 10);
+                    out.push(("oracle ".into(), ideal, Fabric::Direct));
+                }
+                "each-direct" => out.extend(links.map(|i| alone("direct", i, Fabric::Direct))),
+                "each-tunnel" => out.extend(links.map(|i| alone("tunnel", i, tunnel))),
+                _ => match (number("direct"), number("tunnel")) {
+                    (Some(i), _) => out.push(alone("direct", i, Fabric::Direct)),
+                    (_, Some(i)) => out.push(alone("tunnel", i, tunnel)),
+                    _ => {
+                        return Err(format!("--path {p}: not understood, or {} has no such link", whole.name))
+                    }
+                },
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn write_files(o: &Options, scored: &[Scored]) -> Result<(), String> {
     for (i, s) in scored.iter().enumerate() {
         for (file, text) in [(&o.csv, plot::csv as fn(&Scored) -> String), (&o.svg, plot::svg)] {
             if let Some(file) = file {
@@ -233,10 +280,23 @@ fn find(o: &Options, name: &str) -> Result<Scenario, String> {
     Ok(s)
 }
 
-fn mean(scored: &[Scored]) {
-    if scored.len() > 1 && scored[0].oracle.is_some() {
-        let shares: Vec<f64> = scored.iter().map(Scored::share).collect();
+/// Mean and least share of each value and path that was tried.
+fn means(scored: &[Scored], marks: &[String]) {
+    let mut seen: Vec<&String> = Vec::new();
+    for mark in marks.iter().filter(|_| scored.iter().any(|s| s.oracle.is_some())) {
+        if seen.contains(&mark) {
+            continue;
+        }
+        seen.push(mark);
+        let mine = || scored.iter().zip(marks).filter(|(_, m)| *m == mark).map(|(s, _)| s);
+        let shares: Vec<f64> = mine().map(Scored::share).collect();
         let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
-        println!("mean share {:.3}, least {least:.3}", shares.iter().sum::<f64>() / shares.len() as f64);
+        let p95: Vec<f64> = mine().map(Scored::probe_p95_ms).filter(|p| p.is_finite()).collect();
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        println!(
+            "{mark}mean share {:.3}, least {least:.3}, mean p95 down {:.0} ms",
+            mean(&shares),
+            mean(&p95)
+        );
     }
 }

@@ -9,6 +9,7 @@ use gobonding::channel::congestion::ControlSettings;
 use gobonding::tunnel::inbound::{Arrival, Inbound, InboundSettings};
 use gobonding::tunnel::outbound::Balancer;
 use gobonding::units::{ChannelId, FlowSeq, FlowTag, Ticks};
+use lab::knobs::Knobs;
 use lab::link::{Dir, DirSpec, MS, SECOND};
 use lab::scenario::Scenario;
 use lab::scenarios;
@@ -21,7 +22,8 @@ const TUNNEL: Path = Path::Tunnel(Balancer::Adaptive);
 fn run(scenario: Scenario, path: Path, workload: &str, seconds: f64) -> Outcome {
     let workload = workloads().into_iter().find(|w| w.name == workload).expect("a known workload");
     let seed = std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
-    World::new(Run { scenario, path, workload, seconds, seed, latency: 50_000 }).finish()
+    World::new(Run { scenario, path, workload, seconds, seed, latency: 50_000, knobs: Knobs::default() })
+        .finish()
 }
 
 fn built_in(name: &str) -> Scenario {

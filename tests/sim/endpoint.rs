@@ -4,11 +4,12 @@
 //! 2. Timers that are due. 3. TUN into the flow queues while there is room. 4. Until nothing moves:
 //!    acknowledgements, lost packets, rows, runs, datagrams. 5. What `Inbound` delivers.
 
+use super::knobs::Knobs;
 use super::link::MS;
 use gobonding::channel::receiving::Receiving;
 use gobonding::channel::row::{SendRow, State};
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
-use gobonding::tunnel::inbound::{Arrival, Inbound, InboundSettings};
+use gobonding::tunnel::inbound::{Arrival, Inbound};
 use gobonding::tunnel::outbound::{Balancer, Outbound, OutboundSettings};
 use gobonding::units::{ChannelId, Packet, PacketNumber, Ticks};
 use gobonding::wire::frame::Frame;
@@ -71,13 +72,20 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn new(base: Instant, links: usize, balancer: Balancer) -> Endpoint {
+    pub fn new(base: Instant, links: usize, balancer: Balancer, knobs: &Knobs) -> Endpoint {
         let id = |i: usize| ChannelId(i as u8);
-        let settings = |i| SendingSettings::new(id(i), base, OVERHEAD);
+        let settings = |i| SendingSettings {
+            control: knobs.control.clone(),
+            ..SendingSettings::new(id(i), base, OVERHEAD)
+        };
         Endpoint {
             base,
-            outbound: Outbound::new(base, OutboundSettings { balancer, queues: Default::default() }, [1, 2]),
-            inbound: Inbound::new(base, InboundSettings::default()),
+            outbound: Outbound::new(
+                base,
+                OutboundSettings { balancer, queues: knobs.queues.clone() },
+                [1, 2],
+            ),
+            inbound: Inbound::new(base, knobs.inbound.clone()),
             sending: (0..links).map(|i| Sending::new(base, settings(i))).collect(),
             receiving: (0..links).map(|i| Receiving::new(base, id(i), base)).collect(),
             rows: Vec::new(),

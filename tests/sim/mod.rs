@@ -13,6 +13,7 @@
 pub mod endpoint;
 pub mod generator;
 pub mod goals;
+pub mod knobs;
 pub mod link;
 pub mod packet;
 pub mod plot;

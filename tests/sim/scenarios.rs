@@ -4,7 +4,7 @@
 //! files are read; where it is not, links with recordings are replaced by generated ones of like means.
 
 use super::scenario::Scenario;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the rig is, if it is: beside the repository.
 pub const RIG: &str = "../shared/rig/bed";
@@ -135,4 +135,44 @@ pub fn find(name: &str, rig: &str) -> Result<Scenario, String> {
         return Scenario::load(&file, &dirs);
     }
     generated(name)
+}
+
+/// Scenarios made of the recordings in `dir`: links recorded together, and threes of the single LTE ones.
+pub fn public(dir: &Path) -> Result<Vec<Scenario>, String> {
+    let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut files: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    files.retain(|f| f.contains("-down") && f.contains(".trace"));
+    files.sort();
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    let mut singles = 0;
+    for f in files {
+        let name = if f.starts_with("sim") || f.starts_with("pair") {
+            f.split('-').next().unwrap_or_default().to_string()
+        } else if f.starts_with("lte-") {
+            singles += 1;
+            format!("lte-set{}", (singles - 1) / 3)
+        } else {
+            continue;
+        };
+        match groups.iter_mut().find(|g| g.0 == name) {
+            Some(g) => g.1.push(f),
+            None => groups.push((name, vec![f])),
+        }
+    }
+    groups.iter().map(|(name, files)| group(name, files, dir)).collect()
+}
+
+fn group(name: &str, files: &[String], dir: &Path) -> Result<Scenario, String> {
+    let delay = |f: &str| match f {
+        f if f.contains("wifi") => 8,
+        f if f.contains("starlink") => 28,
+        f if f.contains("5g") => 20,
+        _ => 30,
+    };
+    let link = |(i, f): (usize, &String)| {
+        let (f, ms) = (f.trim_end_matches(".gz"), delay(f) + 3 * i);
+        format!(r#"{{"delay_ms":{ms},{L},"down":{{"trace":"{f}"}},"up":{{"rate_mbit":6}}}}"#)
+    };
+    let links: Vec<String> = files.iter().enumerate().map(link).collect();
+    Scenario::parse(name, &format!(r#"{{"links":[{}]}}"#, links.join(",")), &[dir.to_path_buf()])
 }

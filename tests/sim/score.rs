@@ -2,8 +2,9 @@
 
 use super::scenario::Scenario;
 use super::world::{Outcome, Path, Run, Workload, World};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Inner payload a tunnel of 60 bytes can carry for each byte without one.
 pub const ATTAINABLE: f64 = 1388.0 / 1448.0;
@@ -14,7 +15,7 @@ pub struct Scored {
     pub name: String,
     pub workload: Workload,
     pub outcome: Outcome,
-    pub oracle: Option<Outcome>,
+    pub oracle: Option<Arc<Outcome>>,
     /// Lowest one-way delay of any link, by direction, nanoseconds.
     pub best_delay: [u64; 2],
     /// Goodput during the outages over the attainable then, if there are outages.
@@ -34,13 +35,14 @@ pub struct Task {
 /// Runs all tasks with `jobs` threads; the results stand in the tasks' order.
 pub fn run_all(tasks: &[Task], jobs: usize) -> Vec<Scored> {
     let next = AtomicUsize::new(0);
+    let oracles = Oracles::default();
     let done: Mutex<Vec<Option<Scored>>> = Mutex::new(vec![None; tasks.len()]);
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 let Some(task) = tasks.get(i) else { return };
-                let s = score(task);
+                let s = score(task, &oracles);
                 done.lock().expect("no thread panics with the lock")[i] = Some(s);
             });
         }
@@ -48,14 +50,31 @@ pub fn run_all(tasks: &[Task], jobs: usize) -> Vec<Scored> {
     done.into_inner().expect("all threads have ended").into_iter().flatten().collect()
 }
 
-fn score(task: &Task) -> Scored {
+/// Oracles by scenario, workload and seed: each is run once.
+#[derive(Default)]
+struct Oracles(Mutex<BTreeMap<String, Arc<Outcome>>>);
+
+impl Oracles {
+    fn of(&self, scenario: &Scenario, run: &Run) -> Arc<Outcome> {
+        let key = format!("{} {} {} {}", scenario.name, run.workload.name, run.seed, run.seconds);
+        let known = self.0.lock().expect("no thread panics with the lock").get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let ideal = scenario.oracle(run.seconds as u64 + 10);
+            let o = Arc::new(World::new(Run { scenario: ideal, path: Path::Direct, ..run.clone() }).finish());
+            self.0.lock().expect("no thread panics with the lock").insert(key, o.clone());
+            o
+        })
+    }
+}
+
+fn score(task: &Task, oracles: &Oracles) -> Scored {
     let began = std::time::Instant::now();
     let run = &task.run;
     let whole = task.measure.as_ref().unwrap_or(&run.scenario);
     let best_delay = [0, 1].map(|d| whole.best_delay(d));
     let outcome = World::new(run.clone()).finish();
     let real_seconds = began.elapsed().as_secs_f64();
-    let oracle = task.measure.as_ref().map(|m| oracle(m, run));
+    let oracle = task.measure.as_ref().map(|m| oracles.of(m, run));
     let outage_share = oracle.as_ref().and_then(|o| outage_share(run, &outcome, o));
     Scored {
         name: task.name.clone(),
@@ -81,11 +100,6 @@ fn outage_share(run: &Run, outcome: &Outcome, oracle: &Outcome) -> Option<f64> {
     (sums.1 > 0).then(|| sums.0 as f64 / (sums.1 as f64 * ATTAINABLE))
 }
 
-fn oracle(scenario: &Scenario, run: &Run) -> Outcome {
-    let ideal = scenario.oracle(run.seconds as u64 + 10);
-    World::new(Run { scenario: ideal, path: Path::Direct, ..run.clone() }).finish()
-}
-
 /// Milliseconds at `percent` of sorted nanoseconds, less `base`; NaN when there are none.
 pub fn percentile_ms(sorted: &[u64], percent: usize, base: u64) -> f64 {
     let i = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
@@ -97,6 +111,11 @@ impl Scored {
     pub fn share(&self) -> f64 {
         let ideal = self.oracle.as_ref().map_or(f64::NAN, |o| o.goodput80_mbit);
         self.outcome.goodput80_mbit / (ideal * ATTAINABLE)
+    }
+
+    /// 95th percentile of downward probes above the best link's idle delay; NaN without probes.
+    pub fn probe_p95_ms(&self) -> f64 {
+        percentile_ms(&self.outcome.probe_delays[1], 95, self.best_delay[1])
     }
 }
 

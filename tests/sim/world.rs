@@ -5,6 +5,7 @@
 //! 5. The flow's other end reads it. Direction 0 is up, router to proxy; side 0 is the router.
 
 use super::endpoint::{Datagram, Endpoint, Output, IDLE};
+use super::knobs::Knobs;
 use super::link::{Dir, MS, SECOND};
 use super::packet;
 use super::rng::Rng;
@@ -87,6 +88,7 @@ pub struct Run {
     pub seed: u64,
     /// Time that a thread takes to wake up, nanoseconds.
     pub latency: u64,
+    pub knobs: Knobs,
 }
 
 /// One point of the series, for the direction of the workload.
@@ -183,7 +185,7 @@ impl World {
             Path::Direct => (1, Vec::new(), 1448),
             Path::Tunnel(b) => {
                 let (n, base) = (run.scenario.links.len(), Instant::now());
-                (n, (0..2).map(|_| Endpoint::new(base, n, b)).collect(), 1388)
+                (n, (0..2).map(|_| Endpoint::new(base, n, b, &run.knobs)).collect(), 1388)
             }
         };
         let seed = run.seed.wrapping_mul(1_000_003) ^ run.scenario.seed;

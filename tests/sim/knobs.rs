@@ -1,0 +1,49 @@
+//! The core's settings by name, so that a value can be tried without building again.
+
+use gobonding::channel::congestion::ControlSettings;
+use gobonding::tunnel::flow_queue::FlowQueueSettings;
+use gobonding::tunnel::inbound::InboundSettings;
+use std::time::Duration;
+
+/// Settings of both ends; the defaults are the core's own.
+#[derive(Clone, Debug, Default)]
+pub struct Knobs {
+    pub control: ControlSettings,
+    pub queues: FlowQueueSettings,
+    pub inbound: InboundSettings,
+}
+
+/// Every name that `Knobs::set` knows.
+pub const NAMES: &str = "target_ms rate_window_ms rate_keep_ms growth_percent pacing_percent bulk_target_ms \
+    bulk_interval_ms sparse_target_ms sparse_interval_ms bulk_bdp_percent bulk_rtt_min_ms bulk_bytes_min \
+    sojourn_max_ms sojourn_bytes_min quantum thin_acks_ms hold_max_ms";
+
+impl Knobs {
+    /// Sets one value; names end in their unit.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let v: f64 = value.parse().map_err(|_| format!("{name}={value}: not a number"))?;
+        let ms = Duration::from_secs_f64(v.max(0.0) / 1e3);
+        let (c, q) = (&mut self.control, &mut self.queues);
+        match name {
+            "target_ms" => c.target = ms,
+            "rate_window_ms" => c.rate_window = ms,
+            "rate_keep_ms" => c.rate_keep = ms,
+            "growth_percent" => c.growth_percent = v as u64,
+            "pacing_percent" => c.pacing_percent = v as u64,
+            "bulk_target_ms" => q.bulk.target = ms,
+            "bulk_interval_ms" => q.bulk.interval = ms,
+            "sparse_target_ms" => q.sparse.target = ms,
+            "sparse_interval_ms" => q.sparse.interval = ms,
+            "bulk_bdp_percent" => q.bulk_bdp_percent = v as u32,
+            "bulk_rtt_min_ms" => q.bulk_rtt_min = ms,
+            "bulk_bytes_min" => q.bulk_bytes_min = v as u64,
+            "sojourn_max_ms" => q.sojourn_max = ms,
+            "sojourn_bytes_min" => q.sojourn_bytes_min = v as u64,
+            "quantum" => q.quantum = v as u32,
+            "thin_acks_ms" => q.thin_acks_after = (v > 0.0).then_some(ms),
+            "hold_max_ms" => self.inbound.hold_max = ms,
+            _ => return Err(format!("{name}: no such setting; there are {NAMES}")),
+        }
+        Ok(())
+    }
+}
