@@ -17,6 +17,7 @@
 
 use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
+use super::gaps::Gaps;
 use super::rtt::Rtt;
 use crate::units::Rate;
 use std::time::{Duration, Instant};
@@ -73,6 +74,7 @@ pub struct Congestion {
     delivery: Delivery,
     delay: Delay,
     path: PathMin,
+    gaps: Gaps,
     no_growth_until: Instant,
     ack_gap: Duration,
     last_ack: Option<Instant>,
@@ -92,6 +94,7 @@ impl Congestion {
             delivery: Delivery::new(now),
             delay: Delay::new(now),
             path: PathMin::default(),
+            gaps: Gaps::new(now),
             no_growth_until: now,
             ack_gap: Duration::ZERO,
             last_ack: None,
@@ -108,6 +111,7 @@ impl Congestion {
         self.loss.add(now, s.newly_acked, s.newly_lost);
         let window = self.rate_window();
         let keep = self.settings.rate_keep.max(window);
+        self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
         let target = self.target(self.rate(now));
         // A queue in the link means that the link is the limit, however little there was to send.
         let s = AckSample {
@@ -275,14 +279,16 @@ impl Congestion {
     /// The queue to aim at: the setting, but not less than one and a half packets take.
     fn target(&self, rate: Rate) -> Duration {
         let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(PACKET * 3 / 2) };
-        self.settings.target.max(packets.min(TARGET_MAX))
+        let gap = self.gaps.typical() * crate::units::knob("GAPT", 70) as u32 / 100;
+        self.settings.target.max(packets.min(TARGET_MAX)).max(gap)
     }
 
     /// Time to measure the rate over: on slow links eight packets.
     fn rate_window(&self) -> Duration {
         let latest = self.delivery.latest();
         let eight = if latest.0 == 0 { Duration::ZERO } else { latest.time_for(8 * PACKET) };
-        self.settings.rate_window.max(eight.min(RATE_WINDOW_MAX))
+        let gap = self.gaps.typical() * crate::units::knob("GAPW", 150) as u32 / 100;
+        self.settings.rate_window.max(eight.min(RATE_WINDOW_MAX)).max(gap)
     }
 }
 

@@ -4,6 +4,7 @@ mod ack_ranges;
 pub mod congestion;
 mod delay;
 mod delivery;
+mod gaps;
 mod liveness;
 mod meter;
 mod pacer;
