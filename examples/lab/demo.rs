@@ -110,8 +110,8 @@ fn download(bed: &Bed, tunnel: &Tunnel, seconds: u64) -> Result<f64, String> {
                 let (cwnd, flight, queue) = (c.cwnd_bytes, c.in_flight_bytes, c.queue_delay_us);
                 println!(
                     "         {}: {capacity} kbit/s, cwnd {cwnd}, in flight {flight}, rtt {rtt} of {base} us, \
-                     queue {queue} us, {} lost, {} again, {:?}",
-                    c.name, c.lost_packets, c.resent_packets, c.state
+                     queue {queue} us, {} lost, {} again, {:?} {:?}",
+                    c.name, c.lost_packets, c.resent_packets, c.state, c.held_back
                 );
             }
         }
