@@ -267,6 +267,11 @@ impl Congestion {
         self.path.min()
     }
 
+    /// How long the link uses to stand still between two lumps.
+    pub fn typical_gap(&self) -> Duration {
+        self.gaps.typical()
+    }
+
     pub fn base_owd_us(&self) -> i64 {
         self.delay.base_us()
     }

@@ -69,6 +69,12 @@ pub struct SendRow {
     pub held_back: Option<HeldBack>,
 }
 
+/// Rate of the channels beside `id` that are up; `None` when there is none.
+pub fn others<'a>(rows: impl Iterator<Item = &'a SendRow>, id: ChannelId) -> Option<Rate> {
+    rows.filter(|r| r.id != id && r.state == State::Up)
+        .fold(None, |sum, r| Some(Rate(sum.map_or(0, |s: Rate| s.0) + r.rate.0.max(r.burst_rate.0))))
+}
+
 /// Why a channel carries nothing although it is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldBack {

@@ -65,7 +65,7 @@ pub struct Sending {
     queued_bytes: u64,
     frames: VecDeque<Frame>,
     lost: VecDeque<Bound>,
-    alone: bool,
+    others: Option<Rate>,
     late: Duration,
     late_var: u32,
     taken_bytes: u64,
@@ -99,9 +99,9 @@ impl Sending {
             queued_bytes: 0,
             frames: VecDeque::new(),
             lost: VecDeque::new(),
-            alone: false,
-            late: Duration::from_millis(crate::units::knob("LATE", 200) as u64),
-            late_var: crate::units::knob("LATEVAR", 6) as u32,
+            others: None,
+            late: Duration::from_millis(crate::units::knob("LATE", 120) as u64),
+            late_var: crate::units::knob("LATEVAR", 4) as u32,
             taken_bytes: 0,
             last_sent: now,
             largest_acked: None,
@@ -185,13 +185,13 @@ impl Sending {
         }
     }
 
-    /// Whether no other channel is up: then nothing is handed back while this one stalls, because
-    /// nobody else could send it and it may have arrived.
-    pub fn set_alone(&mut self, alone: bool) {
-        if self.alone && !alone && self.liveness.state() == State::Stalled {
+    /// Rate of the other channels that are up (`row::others`), or `None`: then nothing is handed back
+    /// while this one stalls, because nobody else could send it and it may have arrived.
+    pub fn set_others(&mut self, others: Option<Rate>) {
+        if self.others.is_none() && others.is_some() && self.liveness.state() == State::Stalled {
             self.strand();
         }
-        self.alone = alone;
+        self.others = others;
     }
 
     /// The next datagram that may leave now.
@@ -243,7 +243,7 @@ impl Sending {
         }
         if after == State::Down {
             self.give_everything_back(now);
-        } else if after == State::Stalled && !self.alone {
+        } else if after == State::Stalled && self.others.is_some() {
             self.strand();
         }
     }
@@ -350,13 +350,20 @@ impl Sending {
     }
 
     fn late_at(&self) -> Option<Instant> {
-        let may = !self.alone && self.liveness.state() == State::Up;
+        let may = self.others.is_some() && self.liveness.state() == State::Up;
         self.ring.oldest_sent().filter(|_| may).map(|sent| sent + self.late_after() + LATE_STEP)
     }
 
     /// Age at which a packet in flight counts as stuck.
+    ///
+    /// A link that delivers in lumps is given time for a few of them; but not more than a few times what
+    /// the others would take to carry what it holds, because everything behind it waits.
     fn late_after(&self) -> Duration {
-        self.congestion.path() + self.late.max(self.rtt.var() * self.late_var)
+        let lumps = self.congestion.typical_gap() * self.late_var;
+        let others = self.others.unwrap_or_default();
+        let price = others.time_for(self.ring.bytes_in_flight()) * crate::units::knob("PRICE", 6) as u32;
+        let lumps = lumps.min(price);
+        self.congestion.path() + self.late + lumps
     }
 
     /// Everything in flight goes again elsewhere; what was queued here as well.
@@ -494,7 +501,9 @@ mod tests {
 
     fn sending() -> (Sending, Instant) {
         let t = Instant::now();
-        (Sending::new(t, SendingSettings::new(ChannelId(0), t, 60)), t)
+        let mut s = Sending::new(t, SendingSettings::new(ChannelId(0), t, 60));
+        s.set_others(Some(Rate(1_000_000)));
+        (s, t)
     }
 
     fn packet(t: Instant, seq: u32) -> Bound {
@@ -602,11 +611,11 @@ mod tests {
     #[test]
     fn a_channel_that_is_alone_keeps_what_may_have_arrived() {
         let (mut s, t, _) = up();
-        s.set_alone(true);
+        s.set_others(None);
         send(&mut s, t, 0..3);
         s.handle_timeout(t + MS * 200);
         assert!(s.poll_lost().is_none());
-        s.set_alone(false);
+        s.set_others(Some(Rate(1_000_000)));
         assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
     }
 

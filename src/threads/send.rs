@@ -76,7 +76,7 @@ impl Sender {
         if self.changed {
             self.changed = false;
             let told = self.own.wiring.session.set_send(self.sending.row(now));
-            self.sending.set_alone(told.alone);
+            self.sending.set_others(told.others);
             if told.wake {
                 self.own.wiring.tun_read.wake();
             }

@@ -3,7 +3,7 @@
 //! The only state that threads share. Its locks are held for a copy alone, never one inside another.
 //! Not for: deciding anything.
 
-use crate::channel::row::{HeldBack, ReceiveRow, SendRow, State};
+use crate::channel::row::{others, HeldBack, ReceiveRow, SendRow, State};
 use crate::monitor::snapshot::{ChannelState, SessionState};
 use crate::tunnel::inbound::InboundStats;
 use crate::tunnel::outbound::OutboundStats;
@@ -96,8 +96,8 @@ pub struct Rows {
 pub struct Told {
     /// Somebody waits for credit or should know the new state: `tun-read` wants to be woken.
     pub wake: bool,
-    /// No other channel is up.
-    pub alone: bool,
+    /// Rate of the other channels that are up.
+    pub others: Option<Rate>,
 }
 
 impl Stats {
@@ -191,10 +191,10 @@ impl SessionStats {
         let news = place.as_ref().is_none_or(|old| old.state != row.state);
         let id = row.id;
         *place = Some(row);
-        let alone = !rows.send.iter().flatten().any(|r| r.id != id && r.state == State::Up);
+        let others = others(rows.send.iter().flatten(), id);
         drop(rows);
         self.version.fetch_add(1, Ordering::SeqCst);
-        Told { wake: news || self.waiting.load(Ordering::SeqCst), alone }
+        Told { wake: news || self.waiting.load(Ordering::SeqCst), others }
     }
 
     /// The channel has no sender any more.

@@ -7,7 +7,7 @@
 use super::knobs::Knobs;
 use super::link::MS;
 use gobonding::channel::receiving::Receiving;
-use gobonding::channel::row::{SendRow, State};
+use gobonding::channel::row::{others, SendRow, State};
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
 use gobonding::tunnel::inbound::{Arrival, Inbound};
 use gobonding::tunnel::outbound::{Balancer, Outbound, OutboundSettings};
@@ -239,8 +239,8 @@ impl Endpoint {
         self.rows.clear();
         self.rows.extend(self.sending.iter().map(|s| s.row(t)));
         for i in 0..self.sending.len() {
-            let alone = self.best_other(i).is_none();
-            self.sending[i].set_alone(alone);
+            let others = others(self.rows.iter(), ChannelId(i as u8));
+            self.sending[i].set_others(others);
         }
         self.outbound.set_rows(t, &self.rows);
         let live = self.rows.iter().filter(|r| r.state == State::Up).map(|r| r.id);
