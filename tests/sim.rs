@@ -11,10 +11,12 @@ use gobonding::tunnel::outbound::Balancer;
 use gobonding::units::{ChannelId, FlowSeq, FlowTag, Ticks};
 use lab::knobs::Knobs;
 use lab::link::{Dir, DirSpec, MS, SECOND};
+use lab::measure::Outcome;
 use lab::scenario::Scenario;
 use lab::scenarios;
 use lab::score::ATTAINABLE;
-use lab::world::{workloads, Outcome, Path, Run, World};
+use lab::workload::workloads;
+use lab::world::{Path, Run, World};
 use std::time::{Duration, Instant};
 
 const TUNNEL: Path = Path::Tunnel(Balancer::Adaptive);
