@@ -221,3 +221,46 @@ pub const CONTROL_MAX: usize = 128;
 pub const REORDER_MAX: usize = 128;
 /// Longest wait of `control` for room in a queue.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_never_waits() {
+        let stats = Stats::new(1440);
+        let (queue, inbox) = WokenQueue::new(Arc::new(Waker::new().unwrap()), 2);
+        assert!(queue.send(&stats, 1) && queue.send(&stats, 2));
+        assert!(!queue.send(&stats, 3));
+        assert_eq!(stats.process().queue_full, 1);
+        assert_eq!(inbox.try_iter().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_run_that_finds_no_room_comes_back() {
+        let wiring = wiring(1);
+        for _ in 0..LINK_MAX {
+            assert!(wiring.send_run(ChannelId(0), Vec::new()).is_ok());
+        }
+        assert!(wiring.send_run(ChannelId(0), Vec::new()).is_err());
+        assert!(wiring.send_run(ChannelId(1), Vec::new()).is_err(), "there is no second channel");
+        wiring.send_link(ChannelId(9), ToSend::Stop);
+        assert_eq!(wiring.stats.process().queue_full, 1);
+    }
+
+    fn wiring(channels: usize) -> Wiring {
+        let waker = Arc::new(Waker::new().unwrap());
+        let (tun_read, _) = WokenQueue::new(waker.clone(), 1);
+        let (control, _) = WokenQueue::new(waker, 1);
+        let hub = Hub {
+            stats: Arc::new(Stats::new(1440)),
+            stop: super::super::stop::Stop::default(),
+            tun_read,
+            reorder: bounded(1).0,
+            control,
+            epoch: super::super::clock::now(),
+            hash_key: [1, 2],
+        };
+        Wiring::new(&hub, SessionId(7), channels)
+    }
+}

@@ -256,13 +256,68 @@ impl SessionStats {
         live.min_by_key(|row| (row.smoothed_rtt, row.id)).map(|row| row.id)
     }
 
-    /// The state and the rate of a channel's sender, if it has one.
+    /// The state of a channel's sender and what its link can carry, if it has one.
     pub fn sender(&self, id: ChannelId) -> Option<(State, Rate)> {
-        self.rows.lock().send.get(usize::from(id.0))?.as_ref().map(|row| (row.state, row.rate))
+        self.rows.lock().send.get(usize::from(id.0))?.as_ref().map(|row| (row.state, row.capacity))
     }
 
     /// A copy of everything.
     pub fn copy(&self) -> Rows {
         self.rows.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_who_waits_or_a_new_state_wakes_tun_read() {
+        let (stats, now) = (SessionStats::new(2), Instant::now());
+        assert!(stats.set_send(row(now, 0, State::Up, 20)).wake, "a new channel is news");
+        assert!(!stats.set_send(row(now, 0, State::Up, 20)).wake);
+        stats.set_waiting(true);
+        assert!(stats.set_send(row(now, 0, State::Up, 20)).wake);
+    }
+
+    #[test]
+    fn each_change_of_a_sender_is_seen_by_the_version() {
+        let (stats, now) = (SessionStats::new(2), Instant::now());
+        let before = stats.version();
+        stats.set_send(row(now, 1, State::Up, 20));
+        let after = stats.version();
+        assert_ne!(before, after);
+        stats.clear_send(ChannelId(1));
+        assert_ne!(after, stats.version());
+    }
+
+    #[test]
+    fn a_sender_hears_whether_it_is_alone() {
+        let (stats, now) = (SessionStats::new(2), Instant::now());
+        assert!(stats.set_send(row(now, 0, State::Up, 20)).alone);
+        assert!(!stats.set_send(row(now, 1, State::Stalled, 20)).alone);
+        assert!(stats.set_send(row(now, 0, State::Down, 20)).alone);
+    }
+
+    #[test]
+    fn the_best_channel_is_up_and_quick_and_another() {
+        let (stats, now) = (SessionStats::new(3), Instant::now());
+        assert_eq!(stats.best(None), None);
+        for (id, state, ms) in [(0, State::Up, 30), (1, State::Up, 20), (2, State::Stalled, 5)] {
+            stats.set_send(row(now, id, state, ms));
+        }
+        assert_eq!(stats.best(None), Some(ChannelId(1)));
+        assert_eq!(stats.best(Some(ChannelId(1))), Some(ChannelId(0)));
+        let mut live = Vec::new();
+        stats.copy_live(&mut live);
+        assert_eq!(live, [ChannelId(0), ChannelId(1)]);
+    }
+
+    fn row(now: Instant, id: u8, state: State, rtt_ms: u64) -> SendRow {
+        use crate::channel::sending::{Sending, SendingSettings};
+        let settings = SendingSettings::new(ChannelId(id), now, 60);
+        let row = Sending::new(now, settings).row(now);
+        SendRow { state, smoothed_rtt: Duration::from_millis(rtt_ms), ..row }
     }
 }

@@ -202,7 +202,7 @@ impl Endpoint {
         let mut moved = false;
         for i in 0..self.receiving.len() {
             if let Some(row) = self.rows.get(i) {
-                self.receiving[i].set_return_rate(row.rate);
+                self.receiving[i].set_return_rate(row.capacity);
             }
             while let Some(a) = self.receiving[i].poll_ack(t) {
                 self.sending[i].handle_frame(Frame::Ack(a));

@@ -4,7 +4,8 @@
 
 use super::scenario::Scenario;
 use super::score::{percentile_ms, run_all, Scored, Task};
-use super::world::{workloads, Path, Run};
+use super::workload::workloads;
+use super::world::{Path, Run};
 use std::fmt::Write;
 
 /// What is measured, and what it is held against.

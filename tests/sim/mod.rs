@@ -7,7 +7,7 @@
 //! 2. `link`: one direction of one link; `scenario`, `scenarios`: several of them with names.
 //! 3. `packet`, `tcp`, `workload`: inner traffic with real headers.
 //! 4. `endpoint`: the core as the threads would drive it; `world`: the event loop round it all.
-//! 5. `score`, `plot`: what came of it.
+//! 5. `measure`, `score`, `goals`, `plot`: what came of it.
 #![allow(dead_code, reason = "the example and each test use a part of it")]
 
 pub mod endpoint;
@@ -15,6 +15,7 @@ pub mod generator;
 pub mod goals;
 pub mod knobs;
 pub mod link;
+pub mod measure;
 pub mod packet;
 pub mod plot;
 pub mod rng;
@@ -25,4 +26,5 @@ pub mod statistics;
 pub mod tcp;
 pub mod trace;
 pub mod traffic;
+pub mod workload;
 pub mod world;

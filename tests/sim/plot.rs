@@ -1,7 +1,7 @@
 //! The series of a run as CSV text, and as one picture.
 
+use super::measure::{LinkPoint, Point};
 use super::score::Scored;
-use super::world::{LinkPoint, Point};
 use std::fmt::Write;
 
 /// One line per 100 ms; columns of each link are marked `l0_` and so on.

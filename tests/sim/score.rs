@@ -1,7 +1,9 @@
 //! The score table: runs beside their oracle, on both cores.
 
+use super::measure::Outcome;
 use super::scenario::Scenario;
-use super::world::{Outcome, Path, Run, Workload, World};
+use super::workload::Workload;
+use super::world::{Path, Run, World};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -7,11 +7,13 @@
 use super::endpoint::{Datagram, Endpoint, Output, IDLE};
 use super::knobs::Knobs;
 use super::link::{Dir, MS, SECOND};
+use super::measure::Outcome;
 use super::packet;
 use super::rng::Rng;
 use super::scenario::Scenario;
 use super::tcp::NEVER;
-use super::traffic::{Algorithm, Flow, Tcp, Udp, OBJECT};
+use super::traffic::{Flow, Tcp, Udp, OBJECT};
+use super::workload::Workload;
 use gobonding::tunnel::outbound::Balancer;
 use gobonding::units::Packet;
 use std::cmp::Reverse;
@@ -34,50 +36,6 @@ pub enum Path {
     Direct,
 }
 
-/// What runs inside.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Workload {
-    pub name: &'static str,
-    /// TCP flows, their sending side and control.
-    pub flows: u16,
-    pub from: usize,
-    pub algorithm: Algorithm,
-    pub probes: bool,
-    pub web: bool,
-    /// UDP at this share of the links' mean capacity, from `from`; none at zero.
-    pub blast: f64,
-}
-
-/// All workloads by name.
-pub fn workloads() -> Vec<Workload> {
-    let base = Workload {
-        name: "tcp_down",
-        flows: 1,
-        from: 1,
-        algorithm: Algorithm::Cubic,
-        probes: false,
-        web: false,
-        blast: 0.0,
-    };
-    let bbr = Algorithm::Bbr;
-    vec![
-        base,
-        Workload { name: "tcp_up", from: 0, ..base },
-        Workload { name: "tcp_down_bbr", algorithm: bbr, ..base },
-        Workload { name: "tcp_up_bbr", from: 0, algorithm: bbr, ..base },
-        Workload { name: "tcp_down_8", flows: 8, ..base },
-        Workload { name: "tcp_up_8", flows: 8, from: 0, ..base },
-        Workload { name: "latency_idle", flows: 0, probes: true, ..base },
-        Workload { name: "latency_loaded", probes: true, ..base },
-        Workload { name: "failover", probes: true, ..base },
-        Workload { name: "web", flows: 0, web: true, ..base },
-        Workload { name: "udp_down", flows: 0, blast: 0.9, ..base },
-        Workload { name: "udp_up", flows: 0, blast: 0.9, from: 0, ..base },
-        Workload { name: "udp_flood_down", flows: 0, blast: 1.6, ..base },
-        Workload { name: "udp_flood_up", flows: 0, blast: 1.6, from: 0, ..base },
-    ]
-}
-
 /// One run's conditions.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -91,65 +49,8 @@ pub struct Run {
     pub knobs: Knobs,
 }
 
-/// One point of the series, for the direction of the workload.
-#[derive(Clone, Debug, Default)]
-pub struct Point {
-    pub links: Vec<LinkPoint>,
-    /// Inner payload read, bytes in the step.
-    pub goodput: u64,
-    pub outbound_queue_bytes: u64,
-    pub reorder_wait_ms: f64,
-    pub inner_cwnd: u32,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct LinkPoint {
-    pub offered_mbit: f64,
-    pub used_mbit: f64,
-    pub queue_ms: f64,
-    pub cwnd: u64,
-    pub in_flight: u64,
-    pub rate_mbit: f64,
-    pub estimated_queue_ms: f64,
-    pub state: Option<gobonding::channel::row::State>,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    pub goodput80_mbit: f64,
-    pub goodput_mbit: f64,
-    pub offered80_mbit: f64,
-    /// Inner payload read per 100 ms.
-    pub bins: Vec<u64>,
-    pub per_flow_mbit: Vec<f64>,
-    pub retransmits: u64,
-    pub timeouts: u64,
-    pub undos: u64,
-    /// Sorted one-way delays of probes, by direction; lost and longest gap beside.
-    pub probe_delays: [Vec<u64>; 2],
-    pub probes_lost: [u64; 2],
-    pub probes_sent: [u64; 2],
-    pub longest_gap: [u64; 2],
-    pub objects: Vec<u64>,
-    pub udp_lost: f64,
-    pub udp_reordered: u64,
-    /// UDP packets that were delivered a second time.
-    pub doubles: u64,
-    /// Share of the data direction's wire bytes that the other direction spent on control.
-    pub feedback_share: f64,
-    /// Data packets beyond the first copy, as a share.
-    pub again_share: f64,
-    pub duplicates: u64,
-    pub aqm_dropped: u64,
-    pub tun_dropped: u64,
-    pub reorder_wait_max_ms: f64,
-    pub series: Vec<Point>,
-    pub events: u64,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(super) enum Event {
     Link(u8, u8),
     Side(u8),
     Flow(u16),
@@ -159,24 +60,24 @@ enum Event {
 
 /// The running world.
 pub struct World {
-    run: Run,
-    now: u64,
-    order: u64,
-    heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
-    links: Vec<[Dir<(u32, Datagram)>; 2]>,
-    link_at: Vec<[u64; 2]>,
-    sides: Vec<Endpoint>,
-    side_at: [u64; 2],
-    flows: Vec<Flow>,
-    flow_at: Vec<u64>,
-    sent: Vec<(usize, Packet)>,
-    outputs: Vec<Output>,
-    end: u64,
-    mss: u32,
-    step_bytes: u64,
-    flow_bytes: Vec<u64>,
-    last_counts: Vec<(u64, u64, u64)>,
-    outcome: Outcome,
+    pub(super) run: Run,
+    pub(super) now: u64,
+    pub(super) order: u64,
+    pub(super) heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    pub(super) links: Vec<[Dir<(u32, Datagram)>; 2]>,
+    pub(super) link_at: Vec<[u64; 2]>,
+    pub(super) sides: Vec<Endpoint>,
+    pub(super) side_at: [u64; 2],
+    pub(super) flows: Vec<Flow>,
+    pub(super) flow_at: Vec<u64>,
+    pub(super) sent: Vec<(usize, Packet)>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) end: u64,
+    pub(super) mss: u32,
+    pub(super) step_bytes: u64,
+    pub(super) flow_bytes: Vec<u64>,
+    pub(super) last_counts: Vec<(u64, u64, u64)>,
+    pub(super) outcome: Outcome,
 }
 
 impl World {
@@ -302,7 +203,7 @@ impl World {
         self.push(at, Event::Flow(id as u16));
     }
 
-    fn push(&mut self, at: u64, e: Event) {
+    pub(super) fn push(&mut self, at: u64, e: Event) {
         self.order += 1;
         self.heap.push(Reverse((at, self.order, e)));
     }
@@ -437,93 +338,6 @@ impl World {
             if let Flow::Tcp(t) = f {
                 t.stop();
             }
-        }
-    }
-
-    fn sample(&mut self) {
-        let d = self.run.workload.from;
-        let (from, to) = (self.now - STEP - WARM_UP, self.now - WARM_UP);
-        let mut p = Point { goodput: std::mem::take(&mut self.step_bytes), ..Point::default() };
-        for i in 0..self.links.len() {
-            let dir = &self.links[i][d];
-            let c = dir.counters;
-            let last = self.last_counts[i];
-            self.last_counts[i] = (c.delivered_bytes, c.wait, c.served);
-            let mbit = |bytes: f64| bytes * 8.0 / 1e6 / (STEP as f64 / SECOND as f64);
-            let mut l = LinkPoint {
-                offered_mbit: mbit(dir.spec.offered(from, to)),
-                used_mbit: mbit((c.delivered_bytes - last.0) as f64),
-                queue_ms: (c.wait - last.1) as f64 / 1e6 / (c.served - last.2).max(1) as f64,
-                ..LinkPoint::default()
-            };
-            if let Some(row) = self.sides.get(d).and_then(|s| s.rows.get(i)) {
-                l.cwnd = row.cwnd;
-                l.in_flight = row.bytes_in_flight;
-                l.rate_mbit = row.rate.0 as f64 * 8.0 / 1e6;
-                l.estimated_queue_ms = row.queue_delay.as_secs_f64() * 1e3;
-                l.state = Some(row.state);
-            }
-            p.links.push(l);
-        }
-        if let [a, b] = self.sides.as_slice() {
-            let (sender, receiver) = if d == 0 { (a, b) } else { (b, a) };
-            p.outbound_queue_bytes = sender.outbound.stats().queue_bytes;
-            let wait = receiver.inbound.stats();
-            p.reorder_wait_ms = wait.wait_max_us as f64 / 1e3;
-            self.outcome.reorder_wait_max_ms = self.outcome.reorder_wait_max_ms.max(p.reorder_wait_ms);
-        }
-        if let Some(Flow::Tcp(t)) = self.flows.first() {
-            p.inner_cwnd = t.sender.as_ref().map_or(0, |s| s.cwnd);
-        }
-        self.outcome.bins.push(p.goodput);
-        self.outcome.series.push(p);
-        if self.now < self.end {
-            self.push(self.now + STEP, Event::Sample);
-        }
-    }
-
-    fn sum_up(&mut self) {
-        let d = self.run.workload.from;
-        let o = &mut self.outcome;
-        let n = o.bins.len();
-        let mbit = |bytes: u64, bins: usize| bytes as f64 * 8.0 / 1e6 / (bins.max(1) as f64 * 0.1);
-        let skip = n / 5;
-        o.goodput_mbit = mbit(o.bins.iter().sum(), n);
-        o.goodput80_mbit = mbit(o.bins[skip..].iter().sum(), n - skip);
-        let offered = |p: &Point| p.links.iter().map(|l| l.offered_mbit).sum::<f64>();
-        o.offered80_mbit = o.series[skip..].iter().map(offered).sum::<f64>() / (n - skip).max(1) as f64;
-        o.doubles = self.flows.iter().map(|f| if let Flow::Udp(u) = f { u.doubles } else { 0 }).sum();
-        for (f, bytes) in self.flows.iter().zip(&self.flow_bytes) {
-            match f {
-                Flow::Tcp(t) => {
-                    o.per_flow_mbit.push(mbit(*bytes, n));
-                    if let Some(s) = &t.sender {
-                        o.retransmits += s.retransmits;
-                        o.timeouts += s.timeouts;
-                        o.undos += s.undos;
-                    }
-                }
-                Flow::Udp(u) if self.run.workload.blast > 0.0 => {
-                    o.udp_lost = u.lost() as f64 / u.sent.len().max(1) as f64;
-                    o.udp_reordered = u.reordered;
-                }
-                Flow::Udp(u) => {
-                    o.probe_delays[u.from] = u.delays();
-                    o.probes_lost[u.from] = u.lost();
-                    o.probes_sent[u.from] = u.sent.len() as u64;
-                    o.longest_gap[u.from] = u.longest_gap;
-                }
-            }
-        }
-        if let [a, b] = self.sides.as_slice() {
-            let (sender, receiver) = if d == 0 { (a, b) } else { (b, a) };
-            let data = sender.counters.data_bytes.max(1) as f64;
-            o.feedback_share = receiver.counters.control_bytes as f64 / data;
-            let stats = sender.outbound.stats();
-            o.again_share = (stats.resent + stats.copies) as f64 / sender.counters.data_packets.max(1) as f64;
-            o.aqm_dropped = stats.aqm_dropped + stats.overflow_dropped;
-            o.duplicates = receiver.inbound.stats().duplicates;
-            o.tun_dropped = a.counters.tun_dropped + b.counters.tun_dropped;
         }
     }
 }

@@ -65,23 +65,24 @@ impl Sender {
 
     fn on_duplicate(&mut self, n: u64, news: &mut News) {
         news.duplicate = true;
-        self.duplicate_seen = true;
+        // Without reordering seen a duplicate says nothing about RACK's window.
+        self.duplicate_seen |= self.reordering_seen;
         if self.undo_marker.is_some_and(|m| n >= m) && self.undo_again > 0 {
             self.undo_again -= 1;
         }
     }
 
     pub(super) fn on_reordering(&mut self, low: u64) {
-        let metric = (self.fack - low).min(300) as u32;
+        let metric = self.fack.saturating_sub(low).min(300) as u32;
         self.reordering = self.reordering.max(metric);
         self.reordering_seen = true;
     }
 
     /// The reordering window grows by a quarter RTT a round with duplicates, for 16 recoveries.
     pub(super) fn update_reo_window(&mut self, news: &News) {
-        let round_over = news.newest.is_some_and(|s| s.prior_delivered >= self.reo_round);
-        if self.duplicate_seen && round_over {
-            self.duplicate_seen = false;
+        let Some(newest) = news.newest else { return };
+        let seen = std::mem::take(&mut self.duplicate_seen) && newest.prior_delivered >= self.reo_round;
+        if seen {
             self.reo_steps = (self.reo_steps + 1).min(255);
             self.reo_round = self.delivered;
             self.reo_persist = 16;
@@ -153,6 +154,14 @@ impl Sender {
         match self.state {
             State::Recovery => {
                 if news.una_advanced && self.undo_marker.is_some() && self.original_was_delayed(news) {
+                    // More reordering than known. With retransmissions under way nothing is undone yet.
+                    let low = self.una - u64::from(news.acked);
+                    if low < self.fack {
+                        self.on_reordering(low);
+                    }
+                    if self.again_out > 0 {
+                        return;
+                    }
                     self.undo(true);
                     self.try_open();
                 } else if self.try_undo_duplicate() {
@@ -185,7 +194,11 @@ impl Sender {
 
     fn try_open(&mut self) {
         if self.state != State::Cwr && self.state != State::Loss {
-            let disorder = self.sacked_out > 0 || self.lost_out > 0 || self.undo_marker.is_some();
+            let head_again = self.segs.front().is_some_and(|s| s.ever_again);
+            if self.again_out == 0 && !head_again {
+                self.again_stamp = None;
+            }
+            let disorder = self.sacked_out > 0 || self.lost_out > 0;
             self.state = if disorder { State::Disorder } else { State::Open };
             self.high_seq = self.next;
         }
@@ -203,7 +216,6 @@ impl Sender {
     fn begin_undo(&mut self) {
         self.undo_marker = Some(self.una);
         self.undo_again = if self.again_out > 0 { i64::from(self.again_out) } else { -1 };
-        self.again_stamp = None;
     }
 
     fn begin_reduction(&mut self) {
@@ -244,13 +256,6 @@ impl Sender {
                 self.cwnd = self.ssthresh;
             }
         }
-        if self.state == State::Recovery && self.reo_persist > 0 {
-            self.reo_persist -= 1;
-            if self.reo_persist == 0 {
-                self.reo_steps = 1;
-            }
-        }
-        self.undo_marker = None;
         self.state = State::Open;
         self.try_open();
     }
@@ -287,6 +292,7 @@ impl Sender {
     fn try_undo_duplicate(&mut self) -> bool {
         let all = self.undo_marker.is_some() && self.undo_again == 0;
         if all {
+            self.reo_persist = (self.reo_persist + 1).min(16);
             self.undo(false);
         }
         all
@@ -298,6 +304,12 @@ impl Sender {
             self.state = State::Open;
             self.try_open();
             return true;
+        }
+        if self.reo_persist > 0 {
+            self.reo_persist -= 1;
+        }
+        if self.reo_persist == 0 {
+            self.reo_steps = 1;
         }
         false
     }

@@ -221,10 +221,10 @@ impl Sender {
         }
         self.ts_recent = s.ts_val;
         let mut news = News { ts_ecr: s.ts_ecr, prior_in_flight: self.in_flight(), ..News::default() };
-        let before = self.delivered;
+        let (before, prior_fack) = (self.delivered, self.fack);
         self.take_sacks(now, s, ack, &mut news);
         if ack > self.una {
-            self.take_cumulative(now, ack, &mut news);
+            self.take_cumulative(now, ack, prior_fack, &mut news);
         }
         news.delivered = self.delivered - before;
         if let Some(rtt) = news.rtt {
@@ -420,7 +420,7 @@ impl Sender {
         self.rack = self.rack.max((seg.sent, n));
     }
 
-    fn take_cumulative(&mut self, now: u64, ack: u64, news: &mut News) {
+    fn take_cumulative(&mut self, now: u64, ack: u64, prior_fack: u64, news: &mut News) {
         let mut lowest_original = None;
         while self.una < ack {
             let Some(seg) = self.segs.pop_front() else { break };
@@ -440,7 +440,7 @@ impl Sender {
         }
         news.una_advanced = true;
         self.sacked.remove_below(self.una);
-        if let Some(low) = lowest_original.filter(|&l| l < self.fack) {
+        if let Some(low) = lowest_original.filter(|&l| l < prior_fack) {
             self.on_reordering(low);
         }
     }
