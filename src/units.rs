@@ -191,8 +191,3 @@ mod tests {
         assert_eq!(r.bytes_in(Duration::from_millis(10)), 12_500);
     }
 }
-
-/// TEMPORARY sweep knob.
-pub fn knob(name: &str, default: i64) -> i64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}

@@ -166,21 +166,16 @@ impl Congestion {
             return;
         }
         self.startup &= queue < target && !policed;
-        let growth = if self.startup {
-            crate::units::knob("STARTG", 100) as u64
-        } else {
-            self.settings.growth_percent
-        };
+        let growth = if self.startup { STARTUP_PERCENT } else { self.settings.growth_percent };
         self.cwnd = match self.delay.ask() {
             Ask::Push => model + model / 4,
             Ask::Drain => rate.bytes_in(prop) * 3 / 4,
             // A flow that doubles each round trip must not wait for us to double after it.
             Ask::Nothing if s.app_limited && low && !policed => {
-                let grown = self.cwnd + s.newly_acked * 2;
-                grown
-                    .min(s.in_flight * crate::units::knob("APPX", 3) as u64)
-                    .max(self.cwnd.min(cap))
-                    .max(model)
+                let grown = (self.cwnd + s.newly_acked * 2).min(s.in_flight * UNTRIED_FACTOR);
+                let known = self.delivery.burst_rate().max(rate);
+                let sane = known.bytes_in(prop + room) * GROWTH_CAP + 2 * INITIAL_CWND;
+                grown.max(self.cwnd).min(sane).max(model)
             }
             Ask::Nothing if s.app_limited => self.cwnd.max(model).min(cap),
             Ask::Nothing if (low || self.startup) && !policed => {
@@ -284,7 +279,7 @@ impl Congestion {
     /// The queue to aim at: the setting, but not less than one and a half packets take.
     fn target(&self, rate: Rate) -> Duration {
         let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(PACKET * 3 / 2) };
-        let gap = self.gaps.typical() * crate::units::knob("GAPT", 70) as u32 / 100;
+        let gap = self.gaps.typical() * GAP_TARGET_PERCENT / 100;
         self.settings.target.max(packets.min(TARGET_MAX)).max(gap)
     }
 
@@ -292,7 +287,7 @@ impl Congestion {
     fn rate_window(&self) -> Duration {
         let latest = self.delivery.latest();
         let eight = if latest.0 == 0 { Duration::ZERO } else { latest.time_for(8 * PACKET) };
-        let gap = self.gaps.typical() * crate::units::knob("GAPW", 150) as u32 / 100;
+        let gap = self.gaps.typical() * GAP_WINDOW_PERCENT / 100;
         self.settings.rate_window.max(eight.min(RATE_WINDOW_MAX)).max(gap)
     }
 }
@@ -384,5 +379,15 @@ const POLICED_RETRY: Duration = Duration::from_secs(2);
 const PATH_SLICE_MIN: Duration = Duration::from_millis(100);
 /// Path before the first sample.
 const PATH_UNKNOWN: Duration = Duration::from_millis(50);
+/// Growth per acknowledged byte in start-up: doubling, as slow start.
+const STARTUP_PERCENT: u64 = 100;
+/// A window that was not used up may still grow to this many times what was in flight: an inner flow in
+/// slow start doubles each round trip, and comes in bursts.
+const UNTRIED_FACTOR: u64 = 6;
+/// Target and rate window as parts of the link's typical gap. Source: nine recorded LTE and 5G links
+/// alone, always busy: use 0.87 without, 0.96 with these (queue p50 67 and 90 ms); 100 / 150 gave 0.97
+/// and 107 ms, 150 / 200 gave 0.98 and 149 ms.
+const GAP_TARGET_PERCENT: u32 = 70;
+const GAP_WINDOW_PERCENT: u32 = 150;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);

@@ -66,8 +66,6 @@ pub struct Sending {
     frames: VecDeque<Frame>,
     lost: VecDeque<Bound>,
     others: Option<Rate>,
-    late: Duration,
-    late_var: u32,
     taken_bytes: u64,
     last_sent: Instant,
     largest_acked: Option<PacketNumber>,
@@ -100,8 +98,6 @@ impl Sending {
             frames: VecDeque::new(),
             lost: VecDeque::new(),
             others: None,
-            late: Duration::from_millis(crate::units::knob("LATE", 120) as u64),
-            late_var: crate::units::knob("LATEVAR", 4) as u32,
             taken_bytes: 0,
             last_sent: now,
             largest_acked: None,
@@ -359,11 +355,11 @@ impl Sending {
     /// A link that delivers in lumps is given time for a few of them; but not more than a few times what
     /// the others would take to carry what it holds, because everything behind it waits.
     fn late_after(&self) -> Duration {
-        let lumps = self.congestion.typical_gap() * self.late_var;
+        let lumps = self.congestion.typical_gap() * LATE_GAPS;
         let others = self.others.unwrap_or_default();
-        let price = others.time_for(self.ring.bytes_in_flight()) * crate::units::knob("PRICE", 6) as u32;
+        let price = others.time_for(self.ring.bytes_in_flight()) * LATE_PRICE;
         let lumps = lumps.min(price);
-        self.congestion.path() + self.late + lumps
+        self.congestion.path() + self.settings.late + lumps
     }
 
     /// Everything in flight goes again elsewhere; what was queued here as well.
@@ -484,6 +480,10 @@ const PACKET_BYTES: u64 = 1_500;
 const RING_MAX: usize = 16_384;
 /// Source: scenarios `step` and `car4` in the simulator.
 const LATE: Duration = Duration::from_millis(120);
+/// Gaps of a lumpy link that are waited for beyond that, and the most in times of what the others
+/// would take to carry the load. Source: as before, with lte3, city3, walk2.
+const LATE_GAPS: u32 = 4;
+const LATE_PRICE: u32 = 10;
 /// Late packets are looked for this often.
 const LATE_STEP: Duration = Duration::from_millis(5);
 const FRAMES_MAX: usize = 64;
