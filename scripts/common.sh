@@ -24,9 +24,10 @@ packages() {
   fi
   command -v apt-get >/dev/null || fail "this is no Debian or Ubuntu; install what gives these: ${missing[*]}"
   say "installing Debian packages: ${missing[*]}"
-  { "${as[@]}" apt-get update -q && "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -q -y --no-install-recommends "${missing[@]}"; } >/dev/null ||
-    fail "apt-get could not install ${missing[*]}"
+  local said
+  said=$({ "${as[@]}" apt-get update -q && "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends "${missing[@]}"; } 2>&1) ||
+    { printf '%s\n' "$said" >&2; fail "apt-get could not install ${missing[*]}"; }
 }
 
 new_enough() {

@@ -62,7 +62,7 @@ pub struct Setup {
     /// Whom the router takes for its proxy.
     pub router_trusts: String,
     pub proxy_private: String,
-    /// Whom the proxy takes for the router.
+    /// Whom the proxy takes for its only router; empty when `proxy_more` lists several.
     pub proxy_trusts: String,
     /// More lines of YAML.
     pub router_more: String,
@@ -109,9 +109,17 @@ impl Setup {
         let mut text = format!("tunname: {DEVICE}\nproxystartport: {PORT}\nstatus: {}\n", socket.display());
         text += &format!("address4: {TUN_PROXY4}/24\naddress6: {TUN_PROXY6}/64\n");
         text += &block("privatekey", &self.proxy_private);
-        text += &block("publickey", &self.proxy_trusts);
+        if !self.proxy_trusts.is_empty() {
+            text += &block("publickey", &self.proxy_trusts);
+        }
         text + &self.proxy_more
     }
+}
+
+/// An entry of the proxy's `routers`.
+pub fn router_entry(name: &str, address4: &str, public: &str) -> String {
+    let key = block("    publickey", public).replace("\n  ", "\n      ");
+    format!("  - name: {name}\n    address4: {address4}\n{key}")
 }
 
 /// A PEM block as a YAML value.
@@ -162,6 +170,14 @@ impl Tunnel {
         let mut t = Tunnel::start(&bed.router, &bed.proxy, setup)?;
         t.wait_channels(setup.channels.len(), START)?;
         Ok(t)
+    }
+
+    /// Starts one more router of the same proxy in `space`.
+    pub fn another_router(&self, space: &Space, setup: &Setup) -> Result<Program, String> {
+        let file = self.folder.join("another.yml");
+        write(&file, &setup.router_file(&self.folder.join("another.sock")))?;
+        let arguments = ["router", "-c", &file.to_string_lossy()];
+        Program::start(space, &binary()?, &arguments, &self.folder.join("another.log"))
     }
 
     /// Starts a side again after its end.

@@ -1,11 +1,13 @@
 //! The main thing: TCP, UDP and ICMP of both families go through, and one TCP flow gets the sum of the links.
 
-use crate::lab::bed::Bed;
+use crate::lab::bed::{Bed, PROXY4};
 use crate::lab::emulator::scenario::Scenario;
 use crate::lab::emulator::schedule::SECOND;
 use crate::lab::emulator::sys;
 use crate::lab::traffic::{ping, probe, Load, Server, Stream};
-use crate::lab::tunnel::{Setup, Side, Tunnel, TUN_PROXY4, TUN_PROXY6, TUN_ROUTER4};
+use crate::lab::tunnel::{keys, router_entry, Setup, Side, Tunnel};
+use crate::lab::tunnel::{START, TUN_PROXY4, TUN_PROXY6, TUN_ROUTER4};
+use crate::lab::wait_until;
 use crate::{ensure, Outcome, Test};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         Test("UDP and ICMP go through, each once, with almost no delay", udp_and_icmp_go_through),
         Test("IPv4 and IPv6 inside, over IPv6 outside", ipv6_inside_and_outside),
         Test("through two carriers' NAT", through_nat),
+        Test("two routers at one proxy, each with its own key and address", two_routers),
     ]
 }
 
@@ -90,5 +93,35 @@ fn through_nat() -> Outcome {
     sys::sleep_until(sys::now() + 2 * SECOND);
     let mbit = s.measure(Duration::from_secs(3));
     ensure!(mbit >= 0.8 * 30.0, "{mbit:.1} of 30 Mbit/s; {}", t.story());
+    Ok(())
+}
+
+fn two_routers() -> Outcome {
+    let bed = Bed::new(Scenario::of("routers", &[(20, 10)]))?;
+    let [first, _, second] = keys();
+    let mut setup = Setup::of(&bed);
+    setup.proxy_trusts.clear();
+    setup.proxy_more = "routers:\n".to_string()
+        + &router_entry("home", TUN_ROUTER4, &first.public)
+        + &router_entry("shed", "10.200.0.3", &second.public);
+    let t = Tunnel::start(&bed.router, &bed.proxy, &setup)?;
+    // The core network is a good place for the other one: its way to the proxy is short.
+    let mut other = Setup::over(1, PROXY4);
+    other.channels[0].0 = "px".to_string();
+    other.router_private = second.private.clone();
+    let mut shed = t.another_router(&bed.core, &other)?;
+    let _server = Server::start(&bed.proxy)?;
+    for (space, own) in [(&bed.router, TUN_ROUTER4), (&bed.core, "10.200.0.3")] {
+        let works = || ping(space, TUN_PROXY4, 5, Duration::from_millis(20)).is_ok_and(|n| n == 5);
+        wait_until(&format!("the router with {own} reaches the proxy"), START, works)
+            .map_err(|e| format!("{e}; {}\n  shed:\n    {}", t.story(), shed.said()))?;
+        let addresses = space.ip("-4 addr show dev gobo0")?;
+        ensure!(addresses.contains(own), "{own} is not among {addresses}");
+    }
+    let names: Vec<String> = t.status(Side::Proxy)?.tunnels.into_iter().map(|row| row.name).collect();
+    ensure!(names.len() == 2 && names.iter().any(|n| n == "home"), "the proxy knows {names:?}");
+    shed.stop(Duration::from_secs(2))?;
+    let answers = ping(&bed.router, TUN_PROXY4, 20, Duration::from_millis(20))?;
+    ensure!(answers == 20, "{answers} of 20 pings answered after the other router left; {}", t.story());
     Ok(())
 }
