@@ -116,7 +116,7 @@ impl Delay {
                 let very_long = now.saturating_duration_since(since) > (rtt * 6).max(HIGH_LONG);
                 let shrank = w.cwnd * 100 <= cwnd * SHRANK_PERCENT || w.at_floor || very_long;
                 if long && shrank && !w.app_limited && now >= self.not_before {
-                    let until = now + rtt + rtt / 2;
+                    let until = now + rtt + w.rate_window.max(rtt / 2);
                     self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.queue_us() };
                     return;
                 }
@@ -182,6 +182,8 @@ pub struct Window {
     pub at_floor: bool,
     pub rate: Rate,
     pub target: Duration,
+    /// Time over which the rate is measured.
+    pub rate_window: Duration,
     pub app_limited: bool,
 }
 
@@ -209,7 +211,8 @@ mod tests {
 
     fn window(cwnd: u64, rate: u64) -> Window {
         let target = Duration::from_millis(15);
-        Window { cwnd, at_floor: false, rate: Rate(rate), target, app_limited: false }
+        let rate_window = Duration::from_millis(50);
+        Window { cwnd, at_floor: false, rate: Rate(rate), target, rate_window, app_limited: false }
     }
 
     /// Feeds samples 5 ms apart until `ask` changes or `n` are used up; returns the time after.
