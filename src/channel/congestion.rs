@@ -111,7 +111,7 @@ impl Congestion {
         self.loss.add(now, s.newly_acked, s.newly_lost);
         let window = self.rate_window();
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
-        let keep = self.settings.rate_keep.max(window).max(rtt.smoothed());
+        let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
         self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
         let target = self.target(self.rate(now));
         // A queue in the link means that the link is the limit, however little there was to send.
@@ -128,9 +128,9 @@ impl Congestion {
         let state = Window {
             cwnd: self.cwnd,
             at_floor: self.cwnd <= MIN_CWND,
-            rate: self.delivery.latest(),
-            target,
-            rate_window: window,
+            rate,
+            target: target + rate.time_for(2 * PACKET).min(TARGET_MAX),
+            rate_window: keep,
             app_limited: s.app_limited,
         };
         let moved = self.delay.on_sample(now, s.owd_us, rtt.smoothed(), state);
@@ -160,7 +160,7 @@ impl Congestion {
         let cap = rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND;
         // The queue is seen a round trip late: after a drain it is low and proves nothing.
         if self.delay.ask() == Ask::Drain {
-            self.no_growth_until = now + rtt * 3 / 2;
+            self.no_growth_until = now + rtt * 3;
         }
         let low = queue < target / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {
@@ -170,7 +170,7 @@ impl Congestion {
         self.startup &= queue < target && !policed;
         let growth = if self.startup { STARTUP_PERCENT } else { self.settings.growth_percent };
         self.cwnd = match self.delay.ask() {
-            Ask::Push => model + (model / 4).max(PUSH_MIN),
+            Ask::Push => model + (model / 4).max(rate.bytes_in(PUSH_TIME).min(PUSH_MIN) + PACKET),
             Ask::Drain => rate.bytes_in(prop) * 3 / 4,
             // A flow that doubles each round trip must not wait for us to double after it.
             Ask::Nothing if s.app_limited && low && !policed => {
@@ -381,8 +381,9 @@ const POLICED_RETRY: Duration = Duration::from_secs(2);
 const PATH_SLICE_MIN: Duration = Duration::from_millis(100);
 /// Path before the first sample.
 const PATH_UNKNOWN: Duration = Duration::from_millis(50);
-/// A push is at least this much, or a window at its floor would learn nothing.
+/// A push is at least the lesser of these, or a window at its floor would learn nothing.
 const PUSH_MIN: u64 = 6 * PACKET;
+const PUSH_TIME: Duration = Duration::from_millis(60);
 /// Growth per acknowledged byte in start-up: doubling, as slow start.
 const STARTUP_PERCENT: u64 = 100;
 /// A window that was not used up may still grow to this many times what was in flight: an inner flow in
