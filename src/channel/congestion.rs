@@ -115,8 +115,11 @@ impl Congestion {
         self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
         let target = self.target(self.rate(now));
         // A queue in the link means that the link is the limit, however little there was to send.
+        // During a drain and just after, the window is less than the link would take.
+        let drained = self.delay.ask() == Ask::Drain || now < self.no_growth_until;
         let s = AckSample {
-            app_limited: s.app_limited && self.delay.above_base_us(s.owd_us) < target.as_micros() as i64,
+            app_limited: (s.app_limited || drained)
+                && self.delay.above_base_us(s.owd_us) < target.as_micros() as i64,
             ..s
         };
         if !s.app_limited {
@@ -160,7 +163,7 @@ impl Congestion {
         let cap = rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND;
         // The queue is seen a round trip late: after a drain it is low and proves nothing.
         if self.delay.ask() == Ask::Drain {
-            self.no_growth_until = now + rtt * 3;
+            self.no_growth_until = now + rtt * 3 / 2;
         }
         let low = queue < target / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {

@@ -4,6 +4,9 @@
 //! two newer ones of its connection wait behind it, the next one says a higher number, and it is not one of
 //! several with the same number (three of those mean a loss). It must have waited a while, so that a burst
 //! that leaves at once is never thinned. The rules are those of CAKE's ack-filter in its careful mode.
+//!
+//! Only where a crowd waits, any of them may go: after a loss each acknowledgement repeats the number and
+//! tells of more, so none is needless, and on a thin uplink they would queue for seconds; the newest tells most.
 
 use super::classify::{Flow, Tcp};
 use std::collections::VecDeque;
@@ -42,6 +45,7 @@ pub(super) fn needless<T>(
     let mut before = last_out.filter(of_flow);
     // The acknowledgement that may go: where it is, and itself.
     let mut candidate: Option<(usize, WaitingAck)> = None;
+    let (mut crowd, mut oldest) = (0, None);
     for (i, item) in items.iter().enumerate().take(SCAN_MAX) {
         let (Some(ack), waited) = look(item) else { continue };
         if !of_flow(&ack) {
@@ -53,13 +57,21 @@ pub(super) fn needless<T>(
                 return Some(at);
             }
         }
+        crowd += 1;
+        if i > 0 && waited >= after && oldest.is_none() {
+            oldest = Some(i);
+        }
         let repeats = before.is_some_and(|b| b.number == ack.number);
         let may_go = i > 0 && ack.is_replaceable && waited >= after && !repeats;
         candidate = may_go.then_some((i, ack));
         before = Some(ack);
     }
-    None
+    oldest.filter(|_| crowd > CROWD)
 }
+
+/// Acknowledgements of one connection that may wait, whatever they say. Source: a guess; more than the
+/// three repeats that mean a loss.
+const CROWD: usize = 12;
 
 /// Packets looked at from the front. Source: a guess; needless ones are at the front, because they go first.
 const SCAN_MAX: usize = 32;
