@@ -3,6 +3,7 @@
 //! Not for: several channels or inner TCP (tests/sim). Prints its series with `ONE_LINK=1`.
 
 use gobonding::channel::receiving::Receiving;
+use gobonding::channel::row::Others;
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
 use gobonding::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, PacketNumber, Reason};
 use gobonding::wire::frame::{Ack, Frame};
@@ -130,7 +131,7 @@ impl Bed {
         if self.sending.poll_timeout().is_some_and(|t| t.0 <= now) {
             self.sending.handle_timeout(now);
         }
-        self.sending.set_others(None);
+        self.sending.set_others(Others::Down);
         while self.sending.row(now).granted_bytes >= self.bound + 1_500 {
             self.bound += 1_500;
             let seq = FlowSeq((self.bound / 1_500) as u32 & 0xff_ffff);

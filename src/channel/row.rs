@@ -69,10 +69,25 @@ pub struct SendRow {
     pub held_back: Option<HeldBack>,
 }
 
-/// Rate of the channels beside `id` that are up; `None` when there is none.
-pub fn others<'a>(rows: impl Iterator<Item = &'a SendRow>, id: ChannelId) -> Option<Rate> {
-    rows.filter(|r| r.id != id && r.state == State::Up)
-        .fold(None, |sum, r| Some(Rate(sum.map_or(0, |s: Rate| s.0) + r.rate.0.max(r.burst_rate.0))))
+/// What the channels beside one can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// None is up.
+    #[default]
+    Down,
+    /// At least one is up, and packets wait for credit.
+    Busy,
+    /// At least one is up, and nothing waits.
+    Spare,
+}
+
+/// What the channels beside `id` can do; `waiting` says whether packets wait for credit.
+pub fn others<'a>(mut rows: impl Iterator<Item = &'a SendRow>, id: ChannelId, waiting: bool) -> Others {
+    match (rows.any(|r| r.id != id && r.state == State::Up), waiting) {
+        (false, _) => Others::Down,
+        (true, true) => Others::Busy,
+        (true, false) => Others::Spare,
+    }
 }
 
 /// Why a channel carries nothing although it is up.

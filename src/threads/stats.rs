@@ -3,7 +3,7 @@
 //! The only state that threads share. Its locks are held for a copy alone, never one inside another.
 //! Not for: deciding anything.
 
-use crate::channel::row::{others, HeldBack, ReceiveRow, SendRow, State};
+use crate::channel::row::{others, HeldBack, Others, ReceiveRow, SendRow, State};
 use crate::monitor::snapshot::{ChannelState, SessionState};
 use crate::tunnel::inbound::InboundStats;
 use crate::tunnel::outbound::OutboundStats;
@@ -96,8 +96,8 @@ pub struct Rows {
 pub struct Told {
     /// Somebody waits for credit or should know the new state: `tun-read` wants to be woken.
     pub wake: bool,
-    /// Rate of the other channels that are up.
-    pub others: Option<Rate>,
+    /// What the other channels can do.
+    pub others: Others,
 }
 
 impl Stats {
@@ -191,10 +191,11 @@ impl SessionStats {
         let news = place.as_ref().is_none_or(|old| old.state != row.state);
         let id = row.id;
         *place = Some(row);
-        let others = others(rows.send.iter().flatten(), id);
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        let others = others(rows.send.iter().flatten(), id, waiting);
         drop(rows);
         self.version.fetch_add(1, Ordering::SeqCst);
-        Told { wake: news || self.waiting.load(Ordering::SeqCst), others }
+        Told { wake: news || waiting, others }
     }
 
     /// The channel has no sender any more.
@@ -295,9 +296,9 @@ mod tests {
     #[test]
     fn a_sender_hears_whether_it_is_alone() {
         let (stats, now) = (SessionStats::new(2), Instant::now());
-        assert!(stats.set_send(row(now, 0, State::Up, 20)).others.is_none());
-        assert!(stats.set_send(row(now, 1, State::Stalled, 20)).others.is_some());
-        assert!(stats.set_send(row(now, 0, State::Down, 20)).others.is_none());
+        assert!(stats.set_send(row(now, 0, State::Up, 20)).others == Others::Down);
+        assert!(stats.set_send(row(now, 1, State::Stalled, 20)).others != Others::Down);
+        assert!(stats.set_send(row(now, 0, State::Down, 20)).others == Others::Down);
     }
 
     #[test]

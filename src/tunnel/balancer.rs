@@ -60,7 +60,7 @@ impl Lane {
     pub fn speed(&self) -> Rate {
         let by_window = Rate::from_bytes(self.row.cwnd, self.row.min_rtt.max(Duration::from_millis(1)));
         // A link with little in flight is not at its limit, whatever it delivered.
-        let idle = self.row.bytes_in_flight + self.waiting() < self.row.cwnd / 2;
+        let idle = self.row.bytes_in_flight + self.waiting() < self.row.cwnd / 4;
         if idle || self.row.capacity.0 == u64::MAX {
             let guess = if self.row.burst_rate.0 > 0 { self.row.burst_rate } else { by_window };
             return self.row.rate.max(guess);

@@ -239,7 +239,7 @@ impl Endpoint {
         self.rows.clear();
         self.rows.extend(self.sending.iter().map(|s| s.row(t)));
         for i in 0..self.sending.len() {
-            let others = others(self.rows.iter(), ChannelId(i as u8));
+            let others = others(self.rows.iter(), ChannelId(i as u8), self.outbound.is_waiting());
             self.sending[i].set_others(others);
         }
         self.outbound.set_rows(t, &self.rows);
