@@ -479,8 +479,8 @@ const PACKET_BYTES: u64 = 1_500;
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
 /// Source: scenarios `step`, `car4`, `lte3` in the simulator; LATE_BUSY stays below the far end's hold.
-const LATE: Duration = Duration::from_millis(100);
-const LATE_BUSY: Duration = Duration::from_millis(350);
+const LATE: Duration = Duration::from_millis(120);
+const LATE_BUSY: Duration = Duration::from_millis(400);
 /// Late packets are looked for this often.
 const LATE_STEP: Duration = Duration::from_millis(5);
 const FRAMES_MAX: usize = 64;

@@ -104,10 +104,9 @@ pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<u
     }
 }
 
-/// The lane for a second copy: the next earliest with room to spare.
+/// The lane for a second copy: the next earliest.
 pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> {
-    let spare = Want { bytes: want.bytes * COPY_ROOM, ..want };
-    earliest(lanes, spare, 0, Some(first))
+    earliest(lanes, want, OVERDRAFT, Some(first))
 }
 
 fn earliest(lanes: &[Lane], want: Want, overdraft: i64, except: Option<usize>) -> Option<usize> {
@@ -159,6 +158,4 @@ const WRAP_US: i64 = (1 << 24) * 16;
 const RATE_FLOOR: u64 = 10_000;
 /// Sparse packets may overdraw a window by this much: eight packets.
 const OVERDRAFT: i64 = 12_000;
-/// A copy is made only where so many times its size is free.
-const COPY_ROOM: u64 = 4;
 const DEFICIT_MAX: i64 = 150_000;

@@ -252,7 +252,7 @@ impl Outbound {
         let copy = Bound { reason: Reason::Copy, ..bound.clone() };
         if self.settings.balancer == Balancer::Redundant {
             self.copy_to_all(lane, &copy);
-        } else if want.sparse && small && self.queues.is_empty() && self.copy_budget.take(now, want.bytes) {
+        } else if want.sparse && small && self.copy_budget.take(now, want.bytes) {
             if let Some(other) = second(&self.lanes, want, lane) {
                 self.push_copy(other, copy);
             }
@@ -308,7 +308,8 @@ impl Outbound {
         let rate = Rate(up().filter(|l| !l.held).map(|l| l.row.rate.0).sum());
         let rtt = up().filter(|l| !l.held).map(|l| l.row.min_rtt).max().unwrap_or_default();
         let peak = self.peak.on_rate(now, rate);
-        self.copy_budget.set_rate(peak);
+        let untried = up().any(|l| l.row.capacity.0 == u64::MAX);
+        self.copy_budget.set_rate(peak, untried);
         self.queues.set_drain(now, rate, peak, rtt);
     }
 }
@@ -345,7 +346,7 @@ impl Peak {
     }
 }
 
-/// Bytes that copies of urgent packets may take: a little always, and 2 % of the rate.
+/// Bytes that copies of urgent packets may take: a little always, and 4 % of the rate.
 #[derive(Debug)]
 struct Budget {
     rate: u64,
@@ -358,8 +359,8 @@ impl Budget {
         Budget { rate: COPY_RATE, bytes: COPY_RATE, at: now }
     }
 
-    fn set_rate(&mut self, peak: Rate) {
-        self.rate = COPY_RATE + peak.0 / 50;
+    fn set_rate(&mut self, peak: Rate, untried: bool) {
+        self.rate = (COPY_RATE / 5 + peak.0 / 25).max(if untried { COPY_RATE } else { 0 });
     }
 
     fn take(&mut self, now: Instant, bytes: u64) -> bool {
@@ -384,7 +385,7 @@ const RUN_TIME: Duration = Duration::from_millis(1);
 const RUN_MAX: u64 = 44;
 /// Larger packets are not copied. Voice and DNS are below.
 const COPY_LEN_MAX: usize = 400;
-/// Bytes per second of copies that are always allowed: two calls.
+/// Bytes per second of copies while a link was never at its limit, two calls; a fifth of it always.
 const COPY_RATE: u64 = 40_000;
 const PEAK_STEP: Duration = Duration::from_millis(50);
 const PEAK_SLICE: Duration = Duration::from_secs(5);
