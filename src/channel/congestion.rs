@@ -163,7 +163,7 @@ impl Congestion {
         let cap = rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND;
         // The queue is seen a round trip late: after a drain it is low and proves nothing.
         if self.delay.ask() == Ask::Drain {
-            self.no_growth_until = now + rtt * 3 / 2;
+            self.no_growth_until = now + rtt * 5 / 2;
         }
         let low = queue < target / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {

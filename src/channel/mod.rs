@@ -6,6 +6,7 @@ mod delay;
 mod delivery;
 mod gaps;
 mod liveness;
+mod loss;
 mod meter;
 mod pacer;
 pub mod receiving;

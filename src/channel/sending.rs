@@ -9,6 +9,7 @@
 
 use super::congestion::{AckSample, Congestion, ControlSettings};
 use super::liveness::Liveness;
+use super::loss::Loss;
 use super::meter::Meter;
 use super::pacer::Pacer;
 use super::row::{Others, SendRow, State};
@@ -70,10 +71,7 @@ pub struct Sending {
     others: Others,
     taken_bytes: u64,
     last_sent: Instant,
-    largest_acked: Option<PacketNumber>,
-    /// Packets within one channel have overtaken each other: thresholds widen.
-    reordering: Duration,
-    loss_at: Option<Instant>,
+    loss: Loss,
     goodput: Meter,
     sent: Meter,
     counters: Counters,
@@ -102,9 +100,7 @@ impl Sending {
             others: Others::Down,
             taken_bytes: 0,
             last_sent: now,
-            largest_acked: None,
-            reordering: Duration::ZERO,
-            loss_at: None,
+            loss: Loss::default(),
             goodput: Meter::new(now),
             sent: Meter::new(now),
             counters: Counters::default(),
@@ -139,7 +135,7 @@ impl Sending {
         if self.liveness.on_progress(now) != State::Up {
             self.congestion.on_stall_end(now);
         }
-        self.largest_acked = self.largest_acked.max(Some(largest));
+        self.loss.on_acked(largest);
         let newest = news.newest.as_ref().filter(|n| n.0 == ack.about);
         let rtt = newest.filter(|_| !ack.detour).map(|(_, packet)| {
             let delay = Duration::from_micros(u64::from(ack.ack_delay_us)).min(ACK_DELAY_BELIEVED);
@@ -221,14 +217,14 @@ impl Sending {
         let pace = (!self.queue.is_empty() && self.liveness.state() != State::Down)
             .then(|| (self.pacer.next(), "pace"));
         let live = self.liveness.deadline(self.in_flight(), &self.rtt);
-        let loss = self.loss_at.map(|t| (t, "loss"));
+        let loss = self.loss.due_at().map(|t| (t, "loss"));
         let probe = Some((self.probe_at(), "probe"));
         let late = self.late_at().map(|t| (t, "late"));
         [pace, live, loss, late, probe].into_iter().flatten().min_by_key(|d| d.0)
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.loss_at.is_some_and(|t| now >= t) {
+        if self.loss.due_at().is_some_and(|t| now >= t) {
             self.detect_loss(now);
         }
         if self.late_at().is_some_and(|t| now >= t) {
@@ -294,9 +290,7 @@ impl Sending {
             });
         }
         if let Some(age) = late {
-            // It was not lost, only overtaken: be as patient as would have been needed.
-            let by = age.saturating_sub(self.rtt.smoothed());
-            self.reordering = self.reordering.max(by).min(self.rtt.smoothed() / 2 + REORDERING_MAX);
+            self.loss.on_spurious(now, age, &self.rtt);
         }
         (news.bytes > 0).then(|| {
             self.goodput.add(now, news.bytes);
@@ -304,24 +298,8 @@ impl Sending {
         })
     }
 
-    /// RFC 9002 section 6.1: by packet threshold and by time, against the largest acknowledged.
     fn detect_loss(&mut self, now: Instant) -> u64 {
-        self.loss_at = None;
-        let Some(largest) = self.largest_acked else { return 0 };
-        let patience = self.rtt.smoothed().max(self.rtt.latest()) + self.loss_delay();
-        let mut lost = Vec::new();
-        for (number, packet) in self.ring.outstanding_below(largest) {
-            let overtaken = self.reordering.is_zero() && number.0 + PACKET_THRESHOLD <= largest.0;
-            let due = packet.time_sent + patience;
-            if overtaken || now >= due {
-                lost.push(number);
-            } else {
-                self.loss_at = Some(self.loss_at.map_or(due, |t: Instant| t.min(due)));
-                if !self.reordering.is_zero() {
-                    break;
-                }
-            }
-        }
+        let lost = self.loss.detect(now, &self.ring, &self.rtt);
         let mut bytes = 0;
         for number in lost {
             self.counters.lost += 1;
@@ -331,11 +309,6 @@ impl Sending {
             }
         }
         bytes
-    }
-
-    /// Time beyond a round trip after which a packet with later ones acknowledged is lost.
-    fn loss_delay(&self) -> Duration {
-        (self.rtt.smoothed() / 8 + LOSS_DELAY_MIN).max(self.reordering)
     }
 
     /// The link has become slow and packets are stuck in its queue: they go again elsewhere, while the
@@ -374,7 +347,7 @@ impl Sending {
     fn give_everything_back(&mut self, now: Instant) {
         self.strand();
         self.ring.clear(drop);
-        self.loss_at = None;
+        self.loss.clear();
         self.congestion.reset(now);
     }
 
@@ -466,11 +439,6 @@ struct News {
     newest: Option<(PacketNumber, SentPacket)>,
 }
 
-/// Source: RFC 9002 section 6.1.1.
-const PACKET_THRESHOLD: u64 = 3;
-/// Least extra patience of the time threshold. Source: ALGORITHMS section 4.7.
-const LOSS_DELAY_MIN: Duration = Duration::from_millis(2);
-const REORDERING_MAX: Duration = Duration::from_millis(100);
 /// Shells of lost packets are kept so long beyond two round trips.
 const SHELL_AGE: Duration = Duration::from_millis(100);
 /// More than this a peer's acknowledgement delay is not believed.

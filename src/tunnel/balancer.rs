@@ -68,6 +68,14 @@ impl Lane {
         self.row.rate.max(Rate(RATE_FLOOR))
     }
 
+    /// The measured rate, or the guess where there is none.
+    fn measured(&self) -> Rate {
+        if self.row.capacity.0 == u64::MAX {
+            return self.speed();
+        }
+        self.row.rate.max(Rate(RATE_FLOOR))
+    }
+
     /// When a packet of `bytes` bound now would arrive, microseconds on the receiver's clock minus ours.
     fn arrival_us(&self, bytes: u64) -> i64 {
         let rate = self.speed();
@@ -99,7 +107,7 @@ pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<u
     }
     match kind {
         Balancer::Adaptive | Balancer::Redundant => adaptive(lanes, want),
-        Balancer::Relative => deficit(lanes, want, |lane, _| lane.speed().0),
+        Balancer::Relative => deficit(lanes, want, |lane, _| lane.measured().0),
         Balancer::Prio => deficit(lanes, want, |lane, fastest| if lane.id() == fastest { 90 } else { 10 }),
     }
 }
