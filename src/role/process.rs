@@ -11,6 +11,7 @@ use crate::io::poll::Waker;
 use crate::io::tun::{Offload, Tun};
 use crate::io::IoFailure;
 use crate::monitor::socket::StatusSocket;
+use crate::threads::bell::bell_queue;
 use crate::threads::device::{mtu_at_start, Device};
 use crate::threads::monitor::{Monitor, Source};
 use crate::threads::queues::{ToControl, WokenQueue, CONTROL_MAX, REORDER_MAX, TUN_READ_MAX};
@@ -20,7 +21,7 @@ use crate::threads::stop::Stop;
 use crate::threads::tun_read::TunRead;
 use crate::threads::{clock, die_on_panic, spawn, Hub};
 use crate::tunnel::outbound::Balancer;
-use crossbeam_channel::{bounded, Receiver};
+use crossbeam_channel::Receiver;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -64,7 +65,7 @@ impl Process {
         let (tun_waker, waker) = (Arc::new(Waker::new()?), Arc::new(Waker::new()?));
         let (tun_read, tun_inbox) = WokenQueue::new(tun_waker.clone(), TUN_READ_MAX);
         let (control, inbox) = WokenQueue::new(waker.clone(), CONTROL_MAX);
-        let (reorder, reorder_inbox) = bounded(REORDER_MAX);
+        let (reorder, reorder_inbox) = bell_queue(REORDER_MAX);
         let stop = Stop::default();
         let hub = Hub {
             stats: stats.clone(),

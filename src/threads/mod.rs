@@ -13,6 +13,7 @@
 //!
 //! They reach each other through bounded queues (`queues.rs`) and share the stats table (`stats.rs`) alone.
 
+pub mod bell;
 pub mod channel;
 pub mod clock;
 pub mod control_proxy;
@@ -30,7 +31,7 @@ pub mod stats;
 pub mod stop;
 pub mod tun_read;
 
-use crossbeam_channel::Sender;
+use bell::BellQueue;
 use queues::{ControlQueue, ToReorder, TunReadQueue};
 use stats::Stats;
 use std::io;
@@ -45,7 +46,7 @@ pub struct Hub {
     pub stats: Arc<Stats>,
     pub stop: Stop,
     pub tun_read: TunReadQueue,
-    pub reorder: Sender<ToReorder>,
+    pub reorder: BellQueue<ToReorder>,
     pub control: ControlQueue,
     /// Where this process's ticks begin.
     pub epoch: Instant,

@@ -3,6 +3,7 @@
 //! Every queue is bounded. Packets wait in the flow queues, before they are bound to a channel; the queues
 //! here hold what is on its way from one thread to the next within a millisecond.
 
+use super::bell::{bell_queue, BellInbox, BellQueue};
 use super::reorder::NewInbound;
 use super::stats::{SessionStats, Stats};
 use super::tun_read::NewOutbound;
@@ -133,7 +134,7 @@ pub struct Wiring {
     pub session: Arc<SessionStats>,
     pub stats: Arc<Stats>,
     pub tun_read: TunReadQueue,
-    pub reorder: Sender<ToReorder>,
+    pub reorder: BellQueue<ToReorder>,
     /// By channel index. They exist as long as the session, whether the channel has a sender or not.
     pub links: Arc<[LinkQueue]>,
 }
@@ -141,18 +142,18 @@ pub struct Wiring {
 /// One channel's way to its sender.
 #[derive(Clone, Debug)]
 pub struct LinkQueue {
-    queue: Sender<ToSend>,
-    inbox: Receiver<ToSend>,
+    queue: BellQueue<ToSend>,
+    inbox: BellInbox<ToSend>,
 }
 
 impl LinkQueue {
     fn new() -> LinkQueue {
-        let (queue, inbox) = bounded(LINK_MAX);
+        let (queue, inbox) = bell_queue(LINK_MAX);
         LinkQueue { queue, inbox }
     }
 
     /// The end for the sender's thread; a new thread goes on where the last one stopped.
-    pub fn inbox(&self) -> Receiver<ToSend> {
+    pub fn inbox(&self) -> BellInbox<ToSend> {
         self.inbox.clone()
     }
 }
@@ -256,7 +257,7 @@ mod tests {
             stats: Arc::new(Stats::new(1440)),
             stop: super::super::stop::Stop::default(),
             tun_read,
-            reorder: bounded(1).0,
+            reorder: bell_queue(1).0,
             control,
             epoch: super::super::clock::now(),
             hash_key: [1, 2],

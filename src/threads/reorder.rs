@@ -8,6 +8,7 @@
 //!
 //! One thread serves all sessions: each has its own order.
 
+use super::bell::BellInbox;
 use super::clock;
 use super::queues::ToReorder;
 use super::stats::{SessionStats, Stats};
@@ -19,14 +20,13 @@ use crate::tunnel::inbound::{Inbound, InboundSettings};
 use crate::tunnel::mss;
 use crate::tunnel::session::SessionId;
 use crate::units::{ChannelId, Packet};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the thread owns.
 #[derive(Debug)]
 pub struct Reorder {
-    pub inbox: Receiver<ToReorder>,
+    pub inbox: BellInbox<ToReorder>,
     pub tun: Arc<Tun>,
     pub stats: Arc<Stats>,
     pub stop: Stop,
@@ -61,16 +61,12 @@ impl Reorder {
         while !self.stop.is_set() {
             let due = sessions.iter().filter_map(|s| s.inbound.poll_timeout()).map(|(at, _)| at).min();
             let patience = now + PATIENCE;
-            match self.inbox.recv_deadline(due.map_or(patience, |at| at.min(patience))) {
-                Ok(message) => {
-                    now = clock::now();
-                    take(now, &mut sessions, message);
-                    for message in self.inbox.try_iter().take(DRAIN_MAX) {
-                        take(now, &mut sessions, message);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => now = clock::now(),
-                Err(RecvTimeoutError::Disconnected) => return,
+            if self.inbox.is_empty() {
+                self.inbox.wait_until(due.map_or(patience, |at| at.min(patience)));
+            }
+            now = clock::now();
+            for message in self.inbox.try_iter().take(DRAIN_MAX) {
+                take(now, &mut sessions, message);
             }
             for session in &mut sessions {
                 self.deliver(now, session, &mut out);

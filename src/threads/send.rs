@@ -9,6 +9,7 @@
 //!
 //! `Sending` decides all of it.
 
+use super::bell::BellInbox;
 use super::clock;
 use super::queues::{LinkState, ToSend, Wiring};
 use super::stop::{Stop, PATIENCE};
@@ -17,7 +18,6 @@ use crate::crypto::aead::Sealer;
 use crate::io::udp::{Trouble, UdpPort};
 use crate::units::{Bound, ChannelId, PacketNumber};
 use crate::wire::header::{Kind, DATA_HEADER_LEN, OVERHEAD};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Send {
     pub id: ChannelId,
-    pub inbox: Receiver<ToSend>,
+    pub inbox: BellInbox<ToSend>,
     pub sealer: Sealer,
     pub port: Arc<UdpPort>,
     pub wiring: Wiring,
@@ -41,9 +41,7 @@ impl Send {
         while !sender.own.stop.is_set() {
             let now = clock::now();
             sender.advance(now);
-            if !sender.wait(now) {
-                break;
-            }
+            sender.wait(now);
         }
         sender.strand(clock::now());
     }
@@ -83,24 +81,19 @@ impl Sender {
         }
     }
 
-    /// The one place where the thread waits; false when there is nobody left to wait for.
-    fn wait(&mut self, now: Instant) -> bool {
+    /// The one place where the thread waits, unless there are messages.
+    fn wait(&mut self, now: Instant) {
         let mut due = now + PATIENCE;
         for at in self.sending.poll_timeout().map(|(at, _)| at).into_iter().chain(self.usable_again) {
             due = due.min(at);
         }
-        match self.own.inbox.recv_deadline(due) {
-            Ok(message) => {
-                let now = clock::now();
-                self.take(now, message);
-                for _ in 0..DRAIN_MAX {
-                    let Ok(message) = self.own.inbox.try_recv() else { break };
-                    self.take(now, message);
-                }
-                true
-            }
-            Err(RecvTimeoutError::Timeout) => true,
-            Err(RecvTimeoutError::Disconnected) => false,
+        if self.own.inbox.is_empty() {
+            self.own.inbox.wait_until(due);
+        }
+        let now = clock::now();
+        for _ in 0..DRAIN_MAX {
+            let Some(message) = self.own.inbox.try_iter().next() else { break };
+            self.take(now, message);
         }
     }
 
