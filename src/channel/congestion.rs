@@ -41,9 +41,9 @@ impl Default for ControlSettings {
     fn default() -> ControlSettings {
         ControlSettings {
             target: Duration::from_millis(15),
-            rate_window: Duration::from_millis(50),
+            rate_window: Duration::from_millis(40),
             rate_keep: Duration::from_millis(100),
-            growth_percent: 60,
+            growth_percent: 120,
             pacing_percent: 150,
         }
     }
