@@ -69,7 +69,8 @@ impl HoldBack {
         let rate = lane.row.rate.0;
         match self.channels.iter_mut().find(|c| c.id == lane.id()) {
             Some(c) => {
-                c.adds_us += (adds - c.adds_us) / SMOOTH;
+                // A base that has been too high is so by mistake: the first look at a link may be at its queue.
+                c.adds_us = adds.min(c.adds_us + (adds - c.adds_us) / SMOOTH);
                 let idle = c.held && !c.is_trial(now);
                 if !idle {
                     c.rate = c.rate - c.rate / SMOOTH as u64 + rate / SMOOTH as u64;
