@@ -1,4 +1,91 @@
 //! gobonding: bonds several poor internet links into one good one.
+//!
+//! This is the map of the house: its floors, its threads, the way of a packet, and where the code has left its
+//! design. A `router` stands at home with several links, a `proxy` on a server; both are this program, and
+//! everything below is the same in both unless it says otherwise.
+//!
+//! # Floors
+//!
+//! A file imports only what lies below it (`tests/layout.rs` holds that).
+//!
+//! | floor | folder | what it knows |
+//! |---|---|---|
+//! | 8 | `main`, `cli` | flags, exit codes |
+//! | 7 | `role` | what a router and a proxy do differently |
+//! | 6 | `threads` | clocks, queues, the stats table: waits, takes the time, calls one method, does what it returned |
+//! | 5 | `monitor` | the rows as text, JSON, YAML, Prometheus |
+//! | 4 | `tunnel` | what spans channels: flow queues, balancer, hold-back, reordering, session |
+//! | 3 | `channel` | ONE link, blind to the others: numbers, acknowledgements, loss, window, pace, liveness |
+//! | 2 | `crypto` | sealing in place, replay windows, RSA identities, key schedule |
+//! | 1 | `wire` | what the bytes mean |
+//! | 0 | `units` | numbers with a meaning, and the packet |
+//!
+//! Beside them: `io` (TUN, UDP, netlink; all `unsafe` is in `io/sys.rs`) stands on `units`, `config` on the core
+//! and `io`. Floors 0 to 4 are the core: no clock, socket, file, thread or lock. Time is an argument, which is
+//! why `tests/sim` can run the same core in virtual time.
+//!
+//! # Threads
+//!
+//! Each state machine has one owner; others send it messages over bounded queues (`threads/queues.rs`) and share
+//! the stats table (`threads/stats.rs`) alone.
+//!
+//! | thread | owns | waits for |
+//! |---|---|---|
+//! | `tun-read` | each session's `Outbound` | TUN, a wake-up, the next deadline |
+//! | `send-<link>` | `Sending`, `Sealer` | messages on a bell, the next deadline |
+//! | `recv-<link>` | `Opener`, `Receiving` | its UDP socket |
+//! | `reorder` | each session's `Inbound` | arrivals on a bell, the oldest hole's deadline |
+//! | `control` | the session machine, the channels' threads, the link watch | datagrams, netlink, deadlines |
+//! | `listen` (proxy) | the port that strangers reach | UDP |
+//! | `resolve` (router) | one name, then it ends | the system's resolver |
+//! | `monitor` | monitor file, status socket | its tick, who asks |
+//!
+//! # The way of a packet out
+//!
+//! 1. `tun-read` reads TUN until it is empty (`io/tun.rs`; with offloads one read is many segments, and
+//!    `io/offload.rs` cuts them) and finds the session by the inner destination.
+//! 2. The MSS of a SYN is clamped (`tunnel/mss.rs`); the packet is classified (`tunnel/classify.rs`) and waits in
+//!    its flow's queue, before the split (`tunnel/flow_queue.rs`, with CoDel and the thinning of acknowledgements).
+//! 3. When a channel's row shows credit, the balancer names the channel (`tunnel/balancer.rs`, minus what
+//!    `tunnel/hold_back.rs` holds back) and the packet gets its flow sequence (`tunnel/outbound.rs`): late binding.
+//! 4. It goes with its run to `send-<link>`, where the pacer lets it leave (`channel/sending.rs`,
+//!    `channel/congestion.rs`) with a packet number.
+//! 5. Header and packet are written behind one another into a train, sealed in place (`crypto/aead.rs`), and the
+//!    train leaves in one system call (`io/udp.rs`, GSO). The packet stays in the in-flight ring.
+//! 6. An acknowledgement empties the ring (`channel/sent.rs`) and moves the window. What was lost, or is stuck in a
+//!    link that stalls, goes back to `tun-read` and again to another channel.
+//!
+//! # The way of a packet in
+//!
+//! 1. `recv-<link>` takes a train of datagrams (GRO). Handshakes go to `control`.
+//! 2. Each datagram is opened in place; what does not prove itself is counted and forgotten.
+//! 3. Its number is noted for acknowledgement (`channel/receiving.rs`); frames go to the senders they speak to.
+//! 4. Packets go to `reorder` in one run. Each flow is put in order by itself (`tunnel/inbound.rs`,
+//!    `tunnel/reorder.rs`); a hole ends when it is filled, proved lost (`tunnel/loss_proof.rs`) or too old.
+//! 5. A packet whose inner source is not the peer's is counted and dropped; the MSS of a SYN is clamped.
+//! 6. Neighbours of one flow are merged (`io/merge.rs`) and written to TUN.
+//!
+//! # Where the code has left its design, and why
+//!
+//! The project's design plans it otherwise in these places.
+//!
+//! - *Packets are `Arc<[u8]>`, in runs, not slices of pooled 64 KB buffers.* One packet lies in the in-flight
+//!   ring, in a re-send and in a duplicate at the same time, on different channels that finish with it at different
+//!   times. A shared allocation says who holds it and frees itself; a pool would have to count the same, and one
+//!   late packet would keep 64 KB alive. The price is an allocation and a copy a packet; batching is kept, because
+//!   all interfaces hand over runs and each system call moves a train.
+//! - *An acknowledgement has an `about` number* (`wire/frame.rs`): its time stamps and byte count speak of the newest
+//!   datagram that asked for an acknowledgement, which is not always the largest number received. Taken as the
+//!   largest one's, they made false samples of RTT and rate whenever acknowledgements alone had come last.
+//! - *A packet that is merely late is handed to another channel soon only where the others have room to spare*
+//!   (`late` and `late_busy` in `channel/sending.rs`). Handing it over at a fixed time sent a busy tunnel's packets
+//!   twice, at the moments when all links were full.
+//! - *The threads sleep on a bell* (`threads/bell.rs`), not in crossbeam's select, whose spinning cost a fifth of the
+//!   CPU time.
+//! - *TCP acknowledgements that wait in a crowd are thinned* (`tunnel/thin_acks.rs`): on a thin uplink they, and not
+//!   the downlink, would set the pace.
+//! - *There is no criterion bench and no fuzz target.* `scripts/bench` measures CPU time for each GB with the built
+//!   program; the decoders' promises for all inputs are properties beside their code.
 #![deny(unsafe_code)]
 
 pub mod channel;
