@@ -98,6 +98,8 @@ pub(super) struct Want {
     pub backlog: u64,
     /// A channel that must not take it.
     pub avoid: Option<ChannelId>,
+    /// The channel that a young flow has used so far: it stays there unless another is much earlier.
+    pub stay: Option<ChannelId>,
 }
 
 /// Index of the lane to take `want`, or `None` to wait.
@@ -130,7 +132,8 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
     let all_held = lanes.iter().filter(|l| l.is_up()).all(|l| l.held);
     let usable = |l: &&Lane| l.is_up() && (all_held || !l.held) && want.avoid != Some(l.id());
-    let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference);
+    let moves = |l: &Lane| if want.stay.is_some_and(|id| id != l.id()) { MOVE_US } else { 0 };
+    let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference) + moves(l);
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
     let patience = best.speed().time_for(want.backlog).as_micros() as i64;
     let limit = arrival(best).saturating_add(patience);
@@ -166,4 +169,6 @@ const WRAP_US: i64 = (1 << 24) * 16;
 const RATE_FLOOR: u64 = 10_000;
 /// Sparse packets may overdraw a window by this much: eight packets.
 const OVERDRAFT: i64 = 12_000;
+/// How much earlier another channel must be for a young flow to move: its jitter would be added.
+const MOVE_US: i64 = 30_000;
 const DEFICIT_MAX: i64 = 150_000;

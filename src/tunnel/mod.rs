@@ -17,3 +17,4 @@ mod reorder;
 mod seen;
 pub mod session;
 mod thin_acks;
+mod youth;

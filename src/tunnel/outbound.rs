@@ -12,6 +12,7 @@ use super::balancer::{choose, second, Lane, Want};
 use super::classify::Classifier;
 use super::flow_queue::{FlowQueueSettings, FlowQueues};
 use super::hold_back::HoldBack;
+use super::youth::Youth;
 use crate::channel::row::{HeldBack, SendRow};
 use crate::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, Rate, Reason, Run};
 use std::collections::VecDeque;
@@ -65,6 +66,7 @@ pub struct Outbound {
     abandoned: VecDeque<(FlowTag, FlowSeq)>,
     /// Next sequence of each flow tag: 256 KiB, so that no flow's state is ever lost.
     sequences: Vec<u32>,
+    youth: Youth,
     lanes: Vec<Lane>,
     hold_back: HoldBack,
     peak: Peak,
@@ -83,6 +85,7 @@ impl Outbound {
             copies: VecDeque::new(),
             abandoned: VecDeque::new(),
             sequences: vec![0; 1 << 16],
+            youth: Youth::new(now),
             lanes: Vec::new(),
             hold_back: HoldBack::default(),
             peak: Peak::new(now),
@@ -194,6 +197,7 @@ impl Outbound {
             sparse: head.class == Class::Sparse,
             backlog: self.queues.queue_bytes(),
             avoid: head.avoid,
+            stay: None,
         };
         let lane = choose(Balancer::Adaptive, &mut self.lanes, want)?;
         let bound = self.again.pop_front()?;
@@ -205,10 +209,13 @@ impl Outbound {
         let head = self.queues.peek(now)?;
         let sparse = head.class == Class::Sparse;
         let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
-        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None };
+        let stay = self.youth.stays(now, head.flow);
+        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None, stay };
         let lane = choose(self.settings.balancer, &mut self.lanes, want)?;
+        let id = self.lanes[lane].id();
         let (channel, mut run) = {
             let bound = self.number(now)?;
+            self.youth.on_bound(now, bound.flow, id);
             self.bind_first(now, lane, want, bound)
         };
         // The run goes on while the channel has credit, for about a millisecond of its rate.
@@ -221,6 +228,7 @@ impl Outbound {
                 break;
             }
             let Some(bound) = self.number(now) else { break };
+            self.youth.on_bound(now, bound.flow, id);
             run.extend(self.bind_first(now, lane, want, bound).1);
         }
         Some((channel, run))
