@@ -57,8 +57,9 @@ impl Pacer {
 /// sends at the start: spreading those would look like a queue to the inner TCP (HyStart).
 const BURST_TIME: Duration = Duration::from_millis(2);
 const BURST_MIN: i64 = 15_000;
-/// Wake-ups are late anyway; waking a little later sends more at once.
-const SLACK: Duration = Duration::from_micros(200);
+/// Wake-ups cost more than packets; waking a little later sends several at once. Source: a guess, well below
+/// the time of `BURST_TIME`.
+const SLACK: Duration = Duration::from_micros(800);
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,14 @@ pub struct Netlink {
     number: Cell<u32>,
 }
 
+/// What the kernel says of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkFacts {
+    pub index: u32,
+    /// Largest IP packet, in bytes.
+    pub mtu: u32,
+}
+
 impl Netlink {
     /// Opens the connection to the network that the calling thread is in; needs no privilege,
     /// changes do.
@@ -158,16 +166,25 @@ impl Netlink {
 
     /// The link's interface index.
     pub fn index(&self, link: &str) -> Result<u32, IoFailure> {
+        self.facts(link).map(|facts| facts.index)
+    }
+
+    /// The link's interface index and MTU.
+    pub fn facts(&self, link: &str) -> Result<LinkFacts, IoFailure> {
         let mut name = link.as_bytes().to_vec();
         name.push(0);
-        let mut index = None;
+        let mut facts = None;
         let request = Request::new(libc::RTM_GETLINK, 0, &link_body(0, 0, 0)).with(libc::IFLA_IFNAME, &name);
-        let found = self.ask(request, |_, body| index = read_u32(body, 4));
+        let found = self.ask(request, |_, body| {
+            let mut all = attributes(body.get(LINK_BODY..).unwrap_or_default());
+            let mtu = all.find(|(kind, _)| *kind == libc::IFLA_MTU).and_then(|(_, data)| read_u32(data, 0));
+            facts = read_u32(body, 4).zip(mtu).map(|(index, mtu)| LinkFacts { index, mtu });
+        });
         let fail = |e| {
             IoFailure::new(format!("cannot find the link {link}"), e).with_remedy("there is no such link")
         };
         found.map_err(fail)?;
-        index.ok_or_else(|| fail(io::Error::from_raw_os_error(libc::ENODEV)))
+        facts.ok_or_else(|| fail(io::Error::from_raw_os_error(libc::ENODEV)))
     }
 
     fn route(
@@ -309,6 +326,8 @@ fn unless(done: Result<(), IoFailure>, errno: i32) -> Result<(), IoFailure> {
 }
 
 const ACK: i32 = libc::NLM_F_ACK;
+/// Size of `ifinfomsg`.
+const LINK_BODY: usize = 16;
 /// Size of `ifaddrmsg`.
 const ADDRESS_BODY: usize = 8;
 /// Linux `rtnetlink.h`, since 4.13.
@@ -343,6 +362,7 @@ mod tests {
             netlink.set_up("lo").expect("up");
             assert!(watch.drain() && !watch.drain());
             netlink.set_mtu("lo", 1_440).expect("MTU");
+            assert_eq!(netlink.facts("lo").expect("the link"), LinkFacts { index: 1, mtu: 1_440 });
             netlink.set_queue_length("lo", 500).expect("queue length");
             for _ in 0..2 {
                 netlink.add_address("lo", ip, 32, Some(far)).expect("IPv4");

@@ -56,6 +56,18 @@ pub fn prometheus(s: &Snapshot) -> String {
     for (kind, n) in strangers {
         page.line("strangers_total", &[("kind", kind)], &n.to_string());
     }
+    let d = &s.dropped;
+    let dropped = [
+        ("nobody", d.nobody),
+        ("foreign_source", d.foreign_source),
+        ("tun_refused", d.tun_refused),
+        ("queue_full", d.queue_full),
+        ("unsent", d.unsent),
+    ];
+    page.head("dropped_total", "counter", "What was dropped outside of the tunnels' queues.");
+    for (kind, n) in dropped {
+        page.line("dropped_total", &[("kind", kind)], &n.to_string());
+    }
     page.out
 }
 

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub tunnels: Vec<TunnelRow>,
     /// Datagrams that belonged to no session (proxy's listening socket), by what became of them.
     pub strangers: StrangerRow,
+    /// What this process dropped outside of any tunnel's queues, by reason.
+    pub dropped: DroppedRow,
 }
 
 /// Counters of the socket that talks to strangers.
@@ -36,6 +38,21 @@ pub struct StrangerRow {
     pub refused: u64,
     /// Not answered, because too many came at once.
     pub limited: u64,
+}
+
+/// Counters of the process since its start; all of them stay near 0 where all is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedRow {
+    /// Packets from TUN for an address that no peer has.
+    pub nobody: u64,
+    /// Packets from a peer whose source address is not the peer's.
+    pub foreign_source: u64,
+    /// Packets that the TUN device did not take.
+    pub tun_refused: u64,
+    /// Messages between threads that found their queue full.
+    pub queue_full: u64,
+    /// Times that the system refused to send datagrams over a link.
+    pub unsent: u64,
 }
 
 /// One tunnel: a router with its proxy.
@@ -165,6 +182,7 @@ impl Snapshot {
             balancer: balancer.to_owned(),
             tunnels: Vec::new(),
             strangers: StrangerRow::default(),
+            dropped: DroppedRow::default(),
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Not for: programs; they read JSON.
 
-use super::snapshot::{ChannelRow, ChannelState, InboundRow, OutboundRow, SessionState, Snapshot, TunnelRow};
+use super::snapshot::{
+    ChannelRow, ChannelState, DroppedRow, InboundRow, OutboundRow, SessionState, Snapshot, TunnelRow,
+};
 use super::words;
 
 /// The whole status, with a line break at its end.
@@ -39,7 +41,23 @@ pub fn text(s: &Snapshot) -> String {
             s.strangers.hellos, s.strangers.refused, s.strangers.limited
         ));
     }
+    if let Some(words) = dropped(&s.dropped) {
+        out.push_str(&format!("dropped: {words}\n"));
+    }
     out
+}
+
+fn dropped(row: &DroppedRow) -> Option<String> {
+    let kinds = [
+        (row.nobody, "for addresses that no peer has"),
+        (row.foreign_source, "from a source address that is not the peer's"),
+        (row.tun_refused, "that the tunnel device refused"),
+        (row.queue_full, "messages for a thread that was too busy"),
+        (row.unsent, "times a link refused to send"),
+    ];
+    let words: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}")).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// One sentence: how many channels are in use, and what is wrong with the others.
@@ -249,5 +267,14 @@ pub(super) mod tests {
         s.tunnels[0].channels[0].state = ChannelState::Missing;
         s.tunnels[0].channels[0].why = "no such device".into();
         assert!(text(&s).starts_with("1 of 3 channels in use; dsl is missing (no such device); lte2"));
+    }
+
+    #[test]
+    fn what_the_process_dropped_is_said_when_there_is_any() {
+        let mut s = sample();
+        assert!(!text(&s).contains("dropped: "));
+        s.dropped = DroppedRow { nobody: 2, queue_full: 7, ..DroppedRow::default() };
+        let line = "dropped: 2 for addresses that no peer has, 7 messages for a thread that was too busy\n";
+        assert!(text(&s).ends_with(line), "{}", text(&s));
     }
 }

@@ -12,6 +12,7 @@ use crate::io::tun::{Offload, Tun};
 use crate::io::IoFailure;
 use crate::monitor::socket::StatusSocket;
 use crate::threads::bell::bell_queue;
+use crate::threads::desk::ReorderQueue;
 use crate::threads::device::{mtu_at_start, Device};
 use crate::threads::monitor::{Monitor, Source};
 use crate::threads::queues::{ToControl, WokenQueue, CONTROL_MAX, REORDER_MAX, TUN_READ_MAX};
@@ -65,7 +66,8 @@ impl Process {
         let (tun_waker, waker) = (Arc::new(Waker::new()?), Arc::new(Waker::new()?));
         let (tun_read, tun_inbox) = WokenQueue::new(tun_waker.clone(), TUN_READ_MAX);
         let (control, inbox) = WokenQueue::new(waker.clone(), CONTROL_MAX);
-        let (reorder, reorder_inbox) = bell_queue(REORDER_MAX);
+        let reorder = ReorderQueue::new(bell_queue(REORDER_MAX), tun.clone(), stats.clone());
+        let desk = reorder.desk();
         let stop = Stop::default();
         let hub = Hub {
             stats: stats.clone(),
@@ -91,8 +93,7 @@ impl Process {
             socket: status,
             stop: stop.clone(),
         };
-        let reorder =
-            Reorder { inbox: reorder_inbox, tun: tun.clone(), stats: stats.clone(), stop: stop.clone() };
+        let reorder = Reorder { desk, stop: stop.clone() };
         let tun_read = TunRead { inbox: tun_inbox, waker: tun_waker, tun, stats, stop };
         let threads = [
             spawn("reorder", move || reorder.run()),

@@ -40,6 +40,11 @@ impl<T> BellQueue<T> {
         sent
     }
 
+    /// Puts a message in without a ring: somebody else sees to it.
+    pub fn put(&self, message: T) -> Result<(), TrySendError<T>> {
+        self.queue.try_send(message)
+    }
+
     /// Puts a message in and rings; waits for room.
     pub fn send_timeout(&self, message: T, time: Duration) -> Result<(), SendTimeoutError<T>> {
         let message = match self.try_send(message) {
@@ -58,6 +63,11 @@ impl<T> BellInbox<T> {
     /// Take everything out with `try_iter` before: what is left rings no more.
     pub fn wait_until(&self, due: Instant) {
         self.bell.wait_until(due);
+    }
+
+    /// Ends the wait of who waits here.
+    pub fn ring(&self) {
+        self.bell.ring();
     }
 
     /// The messages that are there.

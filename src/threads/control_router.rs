@@ -55,6 +55,8 @@ struct Link {
     channel: Option<Channel>,
     /// The device's index when the socket was opened.
     index: Option<u32>,
+    /// The device's MTU; PPPoE has 1492.
+    device_mtu: Option<u16>,
     /// When a channel that is down gets a new socket.
     renew_at: Option<Instant>,
 }
@@ -223,6 +225,10 @@ impl ControlRouter {
             (None, Ok((index, _))) => self.open_socket(link, index).err(),
             (None, Err(why)) => Some(why),
         };
+        if let (Some(_), Some(target)) = (&link.channel, link.target) {
+            let path = PATH_MTU.min(link.device_mtu.unwrap_or(PATH_MTU));
+            self.device.fit(target.ip(), link.config.mtu.unwrap_or(path));
+        }
         match &link.channel {
             Some(channel) if channel.has_joined() => self.check_joined(now, link),
             Some(_) => self.session.path_usable(now, link.id, true),
@@ -230,10 +236,22 @@ impl ControlRouter {
         }
         let (state, why) = match trouble {
             Some(why) => (ChannelState::Missing, why),
-            None => (ChannelState::Joining, String::new()),
+            None => (ChannelState::Joining, self.no_way(link)),
         };
         let info = link.info(now, state, why);
         self.hub.stats.with_tunnel(0, |t| t.set_channel(link.id, info));
+    }
+
+    /// Why a link that is there may not reach the proxy, in words, or nothing.
+    fn no_way(&self, link: &Link) -> String {
+        let (Attach::Device(device), Some(target)) = (&link.config.attach, link.target) else {
+            return String::new();
+        };
+        match self.netlink.has_route(device, target.ip()) {
+            Ok(false) => format!("no route to {} through {device}", target.ip()),
+            // Not knowing is no reason to say anything.
+            Ok(true) | Err(_) => String::new(),
+        }
     }
 
     /// A joined channel that is down joins again each second, and gets a new socket after a while.
@@ -255,14 +273,15 @@ impl ControlRouter {
         match &link.config.attach {
             Attach::Address(_) => Ok((None, Vec::new())),
             Attach::Device(device) => {
-                let index = self.netlink.index(device).map_err(|_| format!("there is no link {device}"))?;
+                let facts = self.netlink.facts(device).map_err(|_| format!("there is no link {device}"))?;
+                link.device_mtu = u16::try_from(facts.mtu).ok();
                 let all = self.netlink.addresses(device).map_err(|e| e.to_string())?;
                 let ips: Vec<IpAddr> =
                     all.into_iter().map(|(ip, _)| ip).filter(|ip| ip.is_ipv6() == v6).collect();
                 if ips.is_empty() {
                     return Err(format!("{device} has no IPv{} address", if v6 { 6 } else { 4 }));
                 }
-                Ok((Some(index), ips))
+                Ok((Some(facts.index), ips))
             }
         }
     }
@@ -302,14 +321,22 @@ impl ControlRouter {
             Channel::open(&self.hub, link.id, &link.config.name, Peer::Channel(link.id), Arc::new(port));
         link.channel = Some(channel.map_err(|e| e.to_string())?);
         link.index = index;
-        self.device.fit(target.ip(), link.config.mtu.unwrap_or(PATH_MTU));
         Ok(())
     }
 }
 
 impl Link {
     fn new(now: Instant, id: ChannelId, config: ChannelConfig) -> Link {
-        Link { id, config, target: None, resolve_at: now, channel: None, index: None, renew_at: None }
+        Link {
+            id,
+            config,
+            target: None,
+            resolve_at: now,
+            channel: None,
+            index: None,
+            device_mtu: None,
+            renew_at: None,
+        }
     }
 
     fn resolved(&mut self, found: std::io::Result<SocketAddr>) {

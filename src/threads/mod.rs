@@ -5,21 +5,23 @@
 //! | `tun-read` | `tun_read.rs` | the sessions' `Outbound` |
 //! | `send-<link>` | `send.rs` | `Sending`, `Sealer` |
 //! | `recv-<link>` | `recv.rs` | `Opener`, `Receiving` |
-//! | `reorder` | `reorder.rs` | the sessions' `Inbound` |
+//! | `reorder` | `reorder.rs` | the sessions' `Inbound`, which short runs reach through `desk.rs` |
 //! | `control` | `control_router.rs`, `control_proxy.rs` | the session machine, `channel.rs` for the channels' threads |
 //! | `listen` | `listen.rs` | the proxy's listening socket |
 //! | `resolve` | `resolve.rs` | one name, then it ends |
 //! | `monitor` | `monitor.rs` | monitor file, status socket |
 //!
-//! They reach each other through bounded queues (`queues.rs`) and share the stats table (`stats.rs`) alone.
+//! They reach each other through bounded queues (`queues.rs`) and share the stats table (`stats.rs`) and the reorderer's desk alone.
 
 pub mod bell;
 pub mod channel;
 pub mod clock;
 pub mod control_proxy;
 pub mod control_router;
+pub mod desk;
 pub mod device;
 pub mod listen;
+pub mod moderation;
 pub mod monitor;
 pub mod queues;
 pub mod rarely;
@@ -31,8 +33,8 @@ pub mod stats;
 pub mod stop;
 pub mod tun_read;
 
-use bell::BellQueue;
-use queues::{ControlQueue, ToReorder, TunReadQueue};
+use desk::ReorderQueue;
+use queues::{ControlQueue, TunReadQueue};
 use stats::Stats;
 use std::io;
 use std::sync::Arc;
@@ -46,7 +48,7 @@ pub struct Hub {
     pub stats: Arc<Stats>,
     pub stop: Stop,
     pub tun_read: TunReadQueue,
-    pub reorder: BellQueue<ToReorder>,
+    pub reorder: ReorderQueue,
     pub control: ControlQueue,
     /// Where this process's ticks begin.
     pub epoch: Instant,

@@ -10,7 +10,7 @@ use super::clock;
 use super::stats::{Rows, Stats, Tunnel};
 use super::stop::{Stop, PATIENCE};
 use crate::io::poll;
-use crate::monitor::snapshot::{ChannelRow, ChannelState, Snapshot, StrangerRow, TunnelRow};
+use crate::monitor::snapshot::{ChannelRow, ChannelState, DroppedRow, Snapshot, StrangerRow, TunnelRow};
 use crate::monitor::socket::StatusSocket;
 use crate::monitor::{file, formats};
 use std::os::fd::AsFd;
@@ -39,6 +39,13 @@ impl Source {
         let process = self.stats.process();
         snapshot.strangers =
             StrangerRow { hellos: process.hellos, refused: process.refused, limited: process.limited };
+        snapshot.dropped = DroppedRow {
+            nobody: process.nobody,
+            foreign_source: process.foreign_source,
+            tun_refused: process.tun_dropped,
+            queue_full: process.queue_full,
+            unsent: process.unsent,
+        };
         snapshot
     }
 }

@@ -4,6 +4,7 @@
 //! here hold what is on its way from one thread to the next within a millisecond.
 
 use super::bell::{bell_queue, BellInbox, BellQueue};
+use super::desk::ReorderQueue;
 use super::reorder::NewInbound;
 use super::stats::{SessionStats, Stats};
 use super::tun_read::NewOutbound;
@@ -134,7 +135,7 @@ pub struct Wiring {
     pub session: Arc<SessionStats>,
     pub stats: Arc<Stats>,
     pub tun_read: TunReadQueue,
-    pub reorder: BellQueue<ToReorder>,
+    pub reorder: ReorderQueue,
     /// By channel index. They exist as long as the session, whether the channel has a sender or not.
     pub links: Arc<[LinkQueue]>,
 }
@@ -194,7 +195,7 @@ impl Wiring {
 
     /// Hands `reorder` what must not be lost; waits for room up to a second (only `control` may).
     pub fn send_reorder(&self, message: ToReorder) {
-        if self.reorder.send_timeout(message, PATIENCE_MAX).is_err() {
+        if !self.reorder.send_patiently(message, PATIENCE_MAX) {
             self.stats.count(|c| c.queue_full += 1);
         }
     }
@@ -253,15 +254,26 @@ mod tests {
         let waker = Arc::new(Waker::new().unwrap());
         let (tun_read, _) = WokenQueue::new(waker.clone(), 1);
         let (control, _) = WokenQueue::new(waker, 1);
+        let stats = Arc::new(Stats::new(1440));
+        let reorder = ReorderQueue::new(bell_queue(1), Arc::new(Nowhere), stats.clone());
         let hub = Hub {
-            stats: Arc::new(Stats::new(1440)),
+            stats,
             stop: super::super::stop::Stop::default(),
             tun_read,
-            reorder: bell_queue(1).0,
+            reorder,
             control,
             epoch: super::super::clock::now(),
             hash_key: [1, 2],
         };
         Wiring::new(&hub, SessionId(7), channels)
+    }
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl super::super::desk::Exit for Nowhere {
+        fn write_batch(&self, _: &[crate::units::Packet]) -> crate::io::tun::WriteReport {
+            Default::default()
+        }
     }
 }

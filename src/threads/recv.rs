@@ -1,20 +1,22 @@
 //! Thread `recv-<link>`: one channel's receiver.
 //!
-//! 1. wait for a train of datagrams,
+//! 1. wait for a train of datagrams, a little longer while many come one by one (`moderation.rs`),
 //! 2. sort out handshakes (to `control`),
 //! 3. open in place: what does not prove itself is counted and forgotten,
 //! 4. note the number for acknowledgement,
-//! 5. packets of all trains that are there go to `reorder` in one run, acknowledgements to the senders they
+//! 5. packets of all trains that are there go to the reorderer in one run, acknowledgements to the senders they
 //!    speak to,
 //! 6. give due acknowledgements of this channel to its sender, and a copy to the best other channel's.
 
 use super::clock;
-use super::queues::{count_full, ControlQueue, Heard, ToControl, ToReorder, ToSend, Wiring};
+use super::moderation::Moderation;
+use super::queues::{ControlQueue, Heard, ToControl, ToReorder, ToSend, Wiring};
 use super::stats::Stats;
 use super::stop::{Stop, PATIENCE};
 use crate::channel::receiving::Receiving;
 use crate::channel::row::ReceiveRow;
 use crate::crypto::aead::{OpenError, Opener};
+use crate::io::poll;
 use crate::io::udp::{Received, Trouble, UdpPort, Wait, RECV_BUFFER_BYTES};
 use crate::tunnel::inbound::Arrival;
 use crate::tunnel::session::{is_handshake, Peer};
@@ -22,7 +24,7 @@ use crate::units::{ChannelId, Packet, Rate};
 use crate::wire::frame::Frame;
 use crate::wire::header::{DataHeader, Kind};
 use crate::wire::reader::Reader;
-use crossbeam_channel::{Receiver, SendTimeoutError};
+use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,9 +61,14 @@ impl Recv {
     pub fn run(self) {
         let mut buffer = vec![0; RECV_BUFFER_BYTES];
         let mut channel: Option<Channel> = None;
+        let mut moderation = Moderation::new(clock::now());
         while !self.stop.is_set() {
             let due = channel.as_ref().and_then(|c| c.incoming.receiving.poll_timeout()).map(|(at, _)| at);
             let wait = due.map_or(PATIENCE, |at| at.saturating_duration_since(clock::now()).min(PATIENCE));
+            if let Some(pause) = moderation.pause() {
+                // Fails only if it was no wait at all.
+                let _ = poll::wait(&[], Some(pause.min(wait)));
+            }
             let received = self.port.recv(&mut buffer, Wait::AtMost(wait));
             let now = clock::now();
             for message in self.inbox.try_iter() {
@@ -74,8 +81,11 @@ impl Recv {
                 return;
             }
             match received {
-                Ok(Some(train)) => self.take_all(now, &mut channel, train, &mut buffer),
-                Ok(None) => {}
+                Ok(Some(train)) => {
+                    let datagrams = self.take_all(now, &mut channel, train, &mut buffer);
+                    moderation.on_datagrams(now, datagrams);
+                }
+                Ok(None) => moderation.on_datagrams(now, 0),
                 // Refused tells of one earlier datagram; anything else would be told again at once.
                 Err(Trouble::Refused) => {}
                 Err(_) => {
@@ -100,7 +110,13 @@ impl Recv {
     }
 
     /// Takes this train and those that are behind it already, up to a run's length.
-    fn take_all(&self, now: Instant, channel: &mut Option<Channel>, train: Received, buffer: &mut [u8]) {
+    fn take_all(
+        &self,
+        now: Instant,
+        channel: &mut Option<Channel>,
+        train: Received,
+        buffer: &mut [u8],
+    ) -> u32 {
         let mut next = Some(train);
         let mut datagrams = 0;
         while let Some(train) = next {
@@ -123,6 +139,7 @@ impl Recv {
                 false => None,
             };
         }
+        datagrams
     }
 }
 
@@ -196,10 +213,9 @@ impl Channel {
             }
         }
         if !self.run.is_empty() {
+            let packets = self.run.len();
             let run = ToReorder::Run(wiring.id, std::mem::take(&mut self.run));
-            if let Err(SendTimeoutError::Timeout(_)) = wiring.reorder.send_timeout(run, PATIENCE) {
-                wiring.stats.count(|c| c.queue_full += 1);
-            }
+            wiring.reorder.hand_over(run, packets);
         }
         if now.saturating_duration_since(self.published) >= PUBLISH {
             self.published = now;
@@ -217,7 +233,7 @@ fn pass_on(wiring: &Wiring, frame: Frame) {
     match frame {
         Frame::Ack(ack) => wiring.send_link(ChannelId(ack.channel), ToSend::Ack(ack)),
         Frame::Abandon { flow, seq } => {
-            count_full(&wiring.stats, wiring.reorder.try_send(ToReorder::Abandon(wiring.id, flow, seq)));
+            wiring.reorder.try_send(ToReorder::Abandon(wiring.id, flow, seq));
         }
         // Ping asks for nothing but the acknowledgement; the session machine hears of leaving by itself.
         Frame::Ping { .. } | Frame::Close => {}
@@ -241,7 +257,7 @@ impl Meter {
 }
 
 /// Datagrams of one hand-over, about; more would only wait.
-const RUN_MAX: usize = 128;
+const RUN_MAX: u32 = 128;
 /// How often the row is published.
 const PUBLISH: Duration = Duration::from_millis(100);
 /// Wait after an error of the socket that is not over with the next call.

@@ -6,29 +6,25 @@
 //! 4. check that the inner source address belongs to the peer,
 //! 5. write to TUN in one batch.
 //!
-//! One thread serves all sessions: each has its own order.
+//! The steps are in `desk.rs`, as a receiver that brings few packets does them itself. One thread serves all
+//! sessions: each has its own order.
 
-use super::bell::BellInbox;
-use super::clock;
+use super::desk::Desk;
 use super::queues::ToReorder;
-use super::stats::{SessionStats, Stats};
-use super::stop::{Stop, PATIENCE};
+use super::stats::SessionStats;
+use super::stop::Stop;
 use crate::config::settings::Network;
-use crate::io::tun::Tun;
 use crate::tunnel::address::source;
 use crate::tunnel::inbound::{Inbound, InboundSettings};
-use crate::tunnel::mss;
 use crate::tunnel::session::SessionId;
 use crate::units::{ChannelId, Packet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the thread owns.
+/// What the thread works with.
 #[derive(Debug)]
 pub struct Reorder {
-    pub inbox: BellInbox<ToReorder>,
-    pub tun: Arc<Tun>,
-    pub stats: Arc<Stats>,
+    pub desk: Arc<Desk>,
     pub stop: Stop,
 }
 
@@ -42,9 +38,10 @@ pub struct NewInbound {
     pub allowed: Vec<Network>,
 }
 
-struct Session {
+/// One session's order.
+pub(super) struct Session {
     id: SessionId,
-    inbound: Inbound,
+    pub(super) inbound: Inbound,
     stats: Arc<SessionStats>,
     allowed: Vec<Network>,
     live: Vec<ChannelId>,
@@ -55,64 +52,19 @@ struct Session {
 impl Reorder {
     /// Runs until the stop signal.
     pub fn run(self) {
-        let mut sessions: Vec<Session> = Vec::new();
-        let mut out = Vec::new();
-        let mut now = clock::now();
         while !self.stop.is_set() {
-            let due = sessions.iter().filter_map(|s| s.inbound.poll_timeout()).map(|(at, _)| at).min();
-            let patience = now + PATIENCE;
-            if self.inbox.is_empty() {
-                self.inbox.wait_until(due.map_or(patience, |at| at.min(patience)));
-            }
-            now = clock::now();
-            for message in self.inbox.try_iter().take(DRAIN_MAX) {
-                take(now, &mut sessions, message);
-            }
-            for session in &mut sessions {
-                self.deliver(now, session, &mut out);
-                session.report(now);
-            }
-        }
-    }
-
-    fn deliver(&self, now: Instant, session: &mut Session, out: &mut Vec<Packet>) {
-        session.refresh_live(now);
-        if session.inbound.poll_timeout().is_some_and(|(at, _)| at <= now) {
-            session.inbound.handle_timeout(now);
-        }
-        let mut foreign = 0;
-        while let Some(mut packet) = session.inbound.poll_deliver() {
-            if !session.allows(&packet) {
-                foreign += 1;
-                continue;
-            }
-            mss::clamp(&mut packet, self.stats.mtu());
-            out.push(packet);
-        }
-        if foreign > 0 {
-            self.stats.count(|c| c.foreign_source += foreign);
-        }
-        if out.is_empty() {
-            return;
-        }
-        let report = self.tun.write_batch(out);
-        out.clear();
-        if report.dropped > 0 {
-            self.stats.count(|c| c.tun_dropped += report.dropped as u64);
-            if let Some(failure) = report.failure {
-                log::debug!("{failure}");
-            }
+            self.desk.turn();
         }
     }
 }
 
 impl Session {
-    fn allows(&self, packet: &Packet) -> bool {
+    pub(super) fn allows(&self, packet: &Packet) -> bool {
         let Some(ip) = source(&packet.bytes) else { return false };
         self.allowed.is_empty() || self.allowed.iter().any(|p| p.contains(ip))
     }
 
-    fn refresh_live(&mut self, now: Instant) {
+    pub(super) fn refresh_live(&mut self, now: Instant) {
         let version = self.stats.version();
         if version != self.version {
             self.version = version;
@@ -121,38 +73,39 @@ impl Session {
         }
     }
 
-    fn report(&mut self, now: Instant) {
+    pub(super) fn report(&mut self, now: Instant) {
         if now.saturating_duration_since(self.reported) >= REPORT {
             self.reported = now;
             self.stats.set_inbound(self.inbound.stats());
         }
     }
-}
 
-fn take(now: Instant, sessions: &mut Vec<Session>, message: ToReorder) {
-    match message {
-        ToReorder::Run(id, run) => {
-            if let Some(session) = find(sessions, id) {
-                for arrival in run {
-                    session.inbound.handle_arrival(now, arrival);
+    /// Gives a message to the session it is for.
+    pub(super) fn take(now: Instant, sessions: &mut Vec<Session>, message: ToReorder) {
+        match message {
+            ToReorder::Run(id, run) => {
+                if let Some(session) = find(sessions, id) {
+                    for arrival in run {
+                        session.inbound.handle_arrival(now, arrival);
+                    }
                 }
             }
-        }
-        ToReorder::Abandon(id, flow, seq) => {
-            if let Some(session) = find(sessions, id) {
-                session.inbound.handle_abandon(now, flow, seq);
+            ToReorder::Abandon(id, flow, seq) => {
+                if let Some(session) = find(sessions, id) {
+                    session.inbound.handle_abandon(now, flow, seq);
+                }
             }
+            ToReorder::Open(new) => sessions.push(Session {
+                id: new.id,
+                inbound: Inbound::new(now, new.settings),
+                version: new.stats.version().wrapping_sub(1),
+                stats: new.stats,
+                allowed: new.allowed,
+                live: Vec::new(),
+                reported: now,
+            }),
+            ToReorder::Close(id) => sessions.retain(|s| s.id != id),
         }
-        ToReorder::Open(new) => sessions.push(Session {
-            id: new.id,
-            inbound: Inbound::new(now, new.settings),
-            version: new.stats.version().wrapping_sub(1),
-            stats: new.stats,
-            allowed: new.allowed,
-            live: Vec::new(),
-            reported: now,
-        }),
-        ToReorder::Close(id) => sessions.retain(|s| s.id != id),
     }
 }
 
@@ -160,7 +113,5 @@ fn find(sessions: &mut [Session], id: SessionId) -> Option<&mut Session> {
     sessions.iter_mut().find(|s| s.id == id)
 }
 
-/// Messages taken before anything is delivered: bounds the wait of the first.
-const DRAIN_MAX: usize = 32;
 /// How often the figures are published.
 const REPORT: Duration = Duration::from_millis(100);

@@ -86,6 +86,8 @@ pub struct SessionStats {
 pub struct Rows {
     /// By channel index; `None` while the channel has no sender.
     pub send: Vec<Option<SendRow>>,
+    /// By channel index: credit that `tun-read` has seen.
+    seen_bytes: Vec<u64>,
     pub receive: Vec<ReceiveRow>,
     pub outbound: OutboundStats,
     pub inbound: InboundStats,
@@ -94,7 +96,7 @@ pub struct Rows {
 /// What the table tells a sender that publishes its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// Somebody waits for credit or should know the new state: `tun-read` wants to be woken.
+    /// Packets wait and enough credit for some is new, or the state is: `tun-read` wants to be woken.
     pub wake: bool,
     /// What the other channels can do.
     pub others: Others,
@@ -178,6 +180,7 @@ impl SessionStats {
     pub fn new(channels: usize) -> SessionStats {
         let rows = Rows {
             send: vec![None; channels],
+            seen_bytes: vec![0; channels],
             receive: vec![ReceiveRow::default(); channels],
             ..Rows::default()
         };
@@ -187,15 +190,21 @@ impl SessionStats {
     /// Puts a sender's row in.
     pub fn set_send(&self, row: SendRow) -> Told {
         let mut rows = self.rows.lock();
+        let seen = rows.seen_bytes.get(usize::from(row.id.0)).copied().unwrap_or_default();
         let Some(place) = rows.send.get_mut(usize::from(row.id.0)) else { return Told::default() };
         let news = place.as_ref().is_none_or(|old| old.state != row.state);
         let id = row.id;
+        let unseen = row.granted_bytes.saturating_sub(seen);
+        // With nothing in flight no acknowledgement will open more.
+        let is_worth = unseen >= WORTH_BYTES.min(row.cwnd / 4)
+            || unseen > 0 && row.bytes_in_flight + row.queued_bytes == 0;
         *place = Some(row);
         let waiting = self.waiting.load(Ordering::SeqCst);
         let others = others(rows.send.iter().flatten(), id, waiting);
         drop(rows);
         self.version.fetch_add(1, Ordering::SeqCst);
-        Told { wake: news || waiting, others }
+        // Read after the version has changed: `tun-read` says that it waits and then looks at the version.
+        Told { wake: news || is_worth && self.waiting.load(Ordering::SeqCst), others }
     }
 
     /// The channel has no sender any more.
@@ -237,10 +246,16 @@ impl SessionStats {
         self.version.load(Ordering::SeqCst)
     }
 
-    /// Copies the senders' rows into `out`, which is emptied first.
+    /// Copies the senders' rows into `out`, which is emptied first; for `tun-read`, who has seen their credit then.
     pub fn copy_send(&self, out: &mut Vec<SendRow>) {
         out.clear();
-        out.extend(self.rows.lock().send.iter().flatten().cloned());
+        let mut rows = self.rows.lock();
+        let Rows { send, seen_bytes, .. } = &mut *rows;
+        for (row, seen) in send.iter().zip(seen_bytes).filter_map(|(row, seen)| row.as_ref().zip(Some(seen)))
+        {
+            *seen = row.granted_bytes;
+            out.push(row.clone());
+        }
     }
 
     /// Channels that can deliver at the moment.
@@ -268,6 +283,11 @@ impl SessionStats {
     }
 }
 
+/// New credit that is worth a wake-up: two full packets, or a quarter of a small window.
+///
+/// Source: at 36 Mbit/s `tun-read` woke 5,000 times a second for 3,000 packets.
+const WORTH_BYTES: u64 = 3_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,9 +297,30 @@ mod tests {
     fn only_who_waits_or_a_new_state_wakes_tun_read() {
         let (stats, now) = (SessionStats::new(2), Instant::now());
         assert!(stats.set_send(row(now, 0, State::Up, 20)).wake, "a new channel is news");
-        assert!(!stats.set_send(row(now, 0, State::Up, 20)).wake);
+        let more = |bytes: u64| SendRow { granted_bytes: 10_000 + bytes, ..row(now, 0, State::Up, 20) };
+        assert!(!stats.set_send(more(0)).wake);
         stats.set_waiting(true);
-        assert!(stats.set_send(row(now, 0, State::Up, 20)).wake);
+        assert!(stats.set_send(more(0)).wake);
+    }
+
+    #[test]
+    fn credit_for_less_than_two_packets_wakes_nobody_while_more_is_to_come() {
+        let (stats, now) = (SessionStats::new(2), Instant::now());
+        let busy = |bytes: u64| SendRow {
+            granted_bytes: bytes,
+            cwnd: 100_000,
+            bytes_in_flight: 50_000,
+            ..row(now, 0, State::Up, 20)
+        };
+        stats.set_waiting(true);
+        stats.set_send(busy(50_000));
+        stats.copy_send(&mut Vec::new());
+        assert!(!stats.set_send(busy(51_500)).wake);
+        assert!(stats.set_send(busy(53_000)).wake);
+        assert!(stats.set_send(SendRow { bytes_in_flight: 0, ..busy(51_500) }).wake, "no more will come");
+        assert!(stats.set_send(SendRow { cwnd: 6_000, ..busy(51_500) }).wake, "much for a small window");
+        stats.copy_send(&mut Vec::new());
+        assert!(!stats.set_send(busy(51_500)).wake, "it has been seen");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::lab::emulator::scenario::Scenario;
 use crate::lab::emulator::schedule::SECOND;
 use crate::lab::emulator::sys;
 use crate::lab::traffic::{probe, Load, Server, Stream};
-use crate::lab::tunnel::{Setup, Side, Tunnel, START, TUN_PROXY4};
+use crate::lab::tunnel::{Setup, Side, Tunnel, DEVICE, START, TUN_PROXY4};
 use crate::{ensure, Outcome, Test};
 use gobonding::monitor::snapshot::ChannelState;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub fn tests() -> Vec<Test> {
         Test("a link that carries one way only is not used the other way, and comes back", one_way_only),
         Test("a link that appears later joins, and may be pulled out again", link_appears_later),
         Test("no link at all at the start, then one", no_link_at_the_start),
+        Test("a link with a smaller MTU (PPPoE) sets the tunnel's, and large packets go through", small_mtu),
+        Test("a link without a route is named with the reason", no_route),
     ]
 }
 
@@ -103,5 +105,33 @@ fn no_link_at_the_start() -> Outcome {
     })?;
     bed.plug(0)?;
     t.wait_channels(1, Duration::from_secs(10))?;
+    Ok(())
+}
+
+fn small_mtu() -> Outcome {
+    let mut scenario = Scenario::of("pppoe", &[(20, 10), (20, 20)]);
+    scenario.links[1].mtu = 1492;
+    let bed = Bed::new(scenario)?;
+    let t = Tunnel::up(&bed, &Setup::of(&bed))?;
+    let _server = Server::start(&bed.proxy)?;
+    let shown = bed.router.ip(&format!("link show dev {DEVICE}"))?;
+    ensure!(shown.contains("mtu 1432 "), "not 1492 - 60: {shown}");
+    let s = Stream::start(&bed.router, TUN_PROXY4, Load::Download, Duration::from_secs(5))?;
+    sys::sleep_until(sys::now() + 2 * SECOND);
+    let both = s.measure(Duration::from_secs(3));
+    ensure!(both > 0.8 * 40.0, "{both:.1} of 40 Mbit/s; {}", t.story());
+    let dropped = t.status(Side::Router)?.dropped;
+    ensure!(dropped.unsent == 0, "{dropped:?}");
+    Ok(())
+}
+
+fn no_route() -> Outcome {
+    let bed = Bed::new(Scenario::of("routeless", &[(20, 10), (20, 20)]))?;
+    bed.router.ip("route flush table 101")?;
+    let mut t = Tunnel::start(&bed.router, &bed.proxy, &Setup::of(&bed))?;
+    t.wait_channels(1, START)?;
+    t.wait_row(Side::Router, "the missing route is named", START, |row| {
+        row.channels.iter().any(|c| c.why.contains("no route to 10.79.0.2 through wan1"))
+    })?;
     Ok(())
 }
