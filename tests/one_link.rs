@@ -103,7 +103,7 @@ impl Bed {
             self.credit -= f64::from(p.2);
             used += f64::from(p.2);
             self.served += 1;
-            if self.lose_every > 0 && self.served % self.lose_every == 0 {
+            if self.lose_every > 0 && self.served.is_multiple_of(self.lose_every) {
                 self.lost += 1;
                 continue;
             }

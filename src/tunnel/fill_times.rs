@@ -53,7 +53,7 @@ impl Histogram {
             self.times = self.buckets.iter().sum();
         }
         // Not at each one: the sum costs more than the rest.
-        if self.times % 16 == 0 && self.times >= TIMES_MIN {
+        if self.times.is_multiple_of(16) && self.times >= TIMES_MIN {
             self.p99 = Some(self.sum_up());
         }
     }

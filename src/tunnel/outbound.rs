@@ -532,7 +532,7 @@ mod tests {
         o.set_rows(t, &[fast, slow]);
         (0..10).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
         assert!(drain(&mut o, t).iter().all(|b| b.0 == ChannelId(0) || b.1.reason == Reason::Copy));
-        (0..500).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        (0..900).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
         assert!(drain(&mut o, t).iter().any(|b| b.0 == ChannelId(1)));
     }
 

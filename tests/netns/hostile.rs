@@ -112,7 +112,7 @@ fn make_noise(bed: &Bed, time: u64) -> Result<u64, String> {
                 datagram.extend_from_slice(&random(&mut x).to_be_bytes());
             }
             datagram.truncate(length);
-            if let (Some(first), true) = (datagram.first_mut(), random(&mut x) % 2 == 0) {
+            if let (Some(first), true) = (datagram.first_mut(), random(&mut x).is_multiple_of(2)) {
                 *first &= 0x1f;
             }
             // A full queue is the noise's own problem.
