@@ -69,7 +69,7 @@ impl Lane {
     }
 
     /// The measured rate, or the guess where there is none.
-    fn measured(&self) -> Rate {
+    pub fn measured(&self) -> Rate {
         if self.row.capacity.0 == u64::MAX {
             return self.speed();
         }

@@ -66,7 +66,7 @@ impl HoldBack {
     }
 
     fn smooth(&mut self, now: Instant, lane: &Lane, adds: i64) {
-        let rate = lane.row.rate.0;
+        let rate = lane.measured().0;
         match self.channels.iter_mut().find(|c| c.id == lane.id()) {
             Some(c) => {
                 // A base that has been too high is so by mistake: the first look at a link may be at its queue.
