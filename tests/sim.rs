@@ -172,15 +172,30 @@ fn no_live_channel_starves_under_load() {
     }
 }
 
+/// Part of 50 Mbit/s used in the last 3 s, when the base delay grew by `added` ms at second 4 of `seconds`.
+fn used_after_a_step(added: u32, seconds: f64) -> f64 {
+    let s = links(&format!(r#"{{"rate_mbit":50,"delay_ms":20,"delay_steps":[[0,0],[4,{added}]]}}"#));
+    let o = run(s, TUNNEL, "udp_flood_down", seconds);
+    let after = &o.series[o.series.len() - 30..];
+    after.iter().map(|p| p.links[0].used_mbit).sum::<f64>() / after.len() as f64 / 50.0
+}
+
 #[test]
-#[ignore = "+10 and +20 ms hold; after +40 ms the window needs 4 s to come back (25 of 50 Mbit/s meanwhile)"]
 fn the_window_does_not_collapse_after_a_step_of_the_base_delay() {
-    for added in [10, 20, 40, 80] {
-        let s = links(&format!(r#"{{"rate_mbit":50,"delay_ms":20,"delay_steps":[[0,0],[4,{added}]]}}"#));
-        let o = run(s, TUNNEL, "udp_flood_down", 9.0);
-        let after = &o.series[60..];
-        let used: f64 = after.iter().map(|p| p.links[0].used_mbit).sum::<f64>() / after.len() as f64;
-        assert!(used > 0.9 * 50.0, "+{added} ms: {used} Mbit/s of 50");
+    for added in [10, 20] {
+        let part = used_after_a_step(added, 9.0);
+        assert!(part > 0.9, "+{added} ms: {part} of the link 2 to 5 s later");
+    }
+}
+
+#[test]
+#[ignore = "the ring of sent packets fills with shells of lost ones after +40 ms, and nothing is sent for seconds"]
+fn the_window_comes_back_after_a_large_step_of_the_base_delay() {
+    for added in [40, 80, 160] {
+        for seconds in [16.0, 25.0] {
+            let part = used_after_a_step(added, seconds);
+            assert!(part > 0.85, "+{added} ms: {part} of the link in the last 3 of {seconds} s");
+        }
     }
 }
 

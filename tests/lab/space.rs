@@ -19,7 +19,11 @@ pub fn private_world() -> Result<(), String> {
     sys::unshare_world()
         .map_err(|e| format!("no namespaces of our own: {e} (run it as root, or allow user namespaces)"))?;
     let tun = fs::File::options().read(true).write(true).open("/dev/net/tun");
-    tun.map_err(|e| format!("/dev/net/tun: {e} (modprobe tun; in a container, give it the device)"))?;
+    let remedy = |e: &io::Error| match e.kind() {
+        io::ErrorKind::PermissionDenied => "run it as root, or let this user open the device",
+        _ => "modprobe tun; in a container, give it the device",
+    };
+    tun.map_err(|e| format!("/dev/net/tun: {e} ({})", remedy(&e)))?;
     fs::create_dir_all("/run/netns").map_err(|e| format!("/run/netns: {e}"))?;
     match Command::new("ip").arg("-V").stdout(Stdio::null()).status() {
         Ok(s) if s.success() => Ok(()),
