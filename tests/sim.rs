@@ -189,7 +189,6 @@ fn the_window_does_not_collapse_after_a_step_of_the_base_delay() {
 }
 
 #[test]
-#[ignore = "the ring of sent packets fills with shells of lost ones after +40 ms, and nothing is sent for seconds"]
 fn the_window_comes_back_after_a_large_step_of_the_base_delay() {
     for added in [40, 80, 160] {
         for seconds in [16.0, 25.0] {

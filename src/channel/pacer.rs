@@ -59,7 +59,7 @@ const BURST_TIME: Duration = Duration::from_millis(2);
 const BURST_MIN: i64 = 15_000;
 /// Wake-ups cost more than packets; waking a little later sends several at once. Source: a guess, well below
 /// the time of `BURST_TIME`.
-const SLACK: Duration = Duration::from_micros(800);
+const SLACK: Duration = Duration::from_micros(400);
 
 #[cfg(test)]
 mod tests {

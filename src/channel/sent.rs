@@ -138,14 +138,15 @@ impl SentRing {
 
     /// Forgets shells of lost packets that are older than `age`.
     pub fn forget(&mut self, now: Instant, age: Duration) {
-        while let Some(Some(p)) = self.slots.front() {
-            if p.fate != Fate::Lost || now.saturating_duration_since(p.time_sent) < age {
+        // What was acknowledged between two shells goes with them, or a ring full of both would never empty.
+        while let Some(slot) = self.slots.front() {
+            let old = |p: &SentPacket| now.saturating_duration_since(p.time_sent) >= age;
+            if slot.as_ref().is_some_and(|p| p.fate != Fate::Lost || !old(p)) {
                 break;
             }
             self.slots.pop_front();
             self.first += 1;
         }
-        self.trim();
     }
 
     /// Gives everything up; payloads go to `each`.
