@@ -206,6 +206,7 @@ mod tests {
     use crate::tunnel::inbound::{Arrival, InboundSettings};
     use crate::tunnel::session::SessionId;
     use crate::units::{ChannelId, FlowSeq, FlowTag, Ticks};
+    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn a_receiver_writes_a_short_run_itself() {
@@ -256,9 +257,20 @@ mod tests {
                 })
             })
             .collect();
+        // The reorderer, as it is for what is too much for a receiver's rounds.
+        let (desk, done) = (queue.desk(), Arc::new(AtomicBool::new(false)));
+        let reorderer = std::thread::spawn({
+            let (desk, done) = (desk.clone(), done.clone());
+            move || {
+                while !done.load(Ordering::SeqCst) {
+                    desk.turn();
+                }
+            }
+        });
         receivers.into_iter().for_each(|r| r.join().expect("receiver"));
-        // Nobody is left to be rung for what was too much for a receiver's rounds.
-        queue.desk.work_off();
+        done.store(true, Ordering::SeqCst);
+        reorderer.join().expect("reorderer");
+        desk.work_off();
         let mut seen = exit.sequences();
         let sorted = |of| seen.iter().filter(|&&s| s / 2_000 == of).is_sorted();
         assert!(sorted(0) && sorted(1));
