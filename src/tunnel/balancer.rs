@@ -136,6 +136,8 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference) + moves(l);
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
     let patience = best.speed().time_for(want.backlog).as_micros() as i64;
+    // A flow past its youth has more behind it than waits here: it gains by every link.
+    let patience = if want.stay.is_some() { patience } else { patience.saturating_mul(OLD_PATIENCE) };
     let limit = arrival(best).saturating_add(patience);
     let open = |l: &&(usize, &Lane)| {
         usable(&l.1) && l.1.credit() >= (want.bytes + u64::from(l.1.row.overhead)) as i64
@@ -169,6 +171,9 @@ const WRAP_US: i64 = (1 << 24) * 16;
 const RATE_FLOOR: u64 = 10_000;
 /// Sparse packets may overdraw a window by this much: eight packets.
 const OVERDRAFT: i64 = 12_000;
+/// Times its backlog that a flow past its youth lets a slow channel be later. Source: three-mixed, where
+/// with 1 the 80 ms link carried a third of what it could and the download got 0.82 of the links.
+const OLD_PATIENCE: i64 = 3;
 /// How much earlier another channel must be for a young flow to move: its jitter would be added.
 const MOVE_US: i64 = 30_000;
 const DEFICIT_MAX: i64 = 150_000;

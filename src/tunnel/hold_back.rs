@@ -66,7 +66,8 @@ impl HoldBack {
     }
 
     fn smooth(&mut self, now: Instant, lane: &Lane, adds: i64) {
-        let rate = lane.measured().0;
+        // A link that was never filled shows by a few packets in a row what it could bring.
+        let rate = lane.measured().max(lane.row.burst_rate).0;
         match self.channels.iter_mut().find(|c| c.id == lane.id()) {
             Some(c) => {
                 // A base that has been too high is so by mistake: the first look at a link may be at its queue.
