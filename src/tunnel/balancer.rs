@@ -120,12 +120,12 @@ pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> 
 }
 
 fn earliest(lanes: &[Lane], want: Want, overdraft: i64, except: Option<usize>) -> Option<usize> {
-    let open = |l: &&(usize, &Lane)| {
-        l.1.is_up() && want.avoid != Some(l.1.id()) && l.1.credit() + overdraft >= want.bytes as i64
-    };
-    let all: Vec<(usize, &Lane)> = lanes.iter().enumerate().filter(|l| Some(l.0) != except).collect();
     let reference = lanes.first()?.row.base_owd_us;
-    all.iter().filter(open).min_by_key(|l| wrapped(l.1.arrival_us(want.bytes), reference)).map(|l| l.0)
+    let open = |lane: &Lane| {
+        lane.is_up() && want.avoid != Some(lane.id()) && lane.credit() + overdraft >= want.bytes as i64
+    };
+    let candidates = lanes.iter().enumerate().filter(|(at, lane)| Some(*at) != except && open(lane));
+    candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(want.bytes), reference)).map(|(at, _)| at)
 }
 
 fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
@@ -139,12 +139,9 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     // A flow past its youth has more behind it than waits here: it gains by every link.
     let patience = if want.stay.is_some() { patience } else { patience.saturating_mul(OLD_PATIENCE) };
     let limit = arrival(best).saturating_add(patience);
-    let open = |l: &&(usize, &Lane)| {
-        usable(&l.1) && l.1.credit() >= (want.bytes + u64::from(l.1.row.overhead)) as i64
-    };
-    let all: Vec<(usize, &Lane)> = lanes.iter().enumerate().collect();
-    let chosen = all.iter().filter(open).min_by_key(|l| arrival(l.1))?;
-    (arrival(chosen.1) <= limit).then_some(chosen.0)
+    let open = |l: &&Lane| usable(l) && l.credit() >= (want.bytes + u64::from(l.row.overhead)) as i64;
+    let (at, chosen) = lanes.iter().enumerate().filter(|(_, l)| open(l)).min_by_key(|(_, l)| arrival(l))?;
+    (arrival(chosen) <= limit).then_some(at)
 }
 
 /// Deficit round robin: the lane with credit that is owed most; everyone earns by weight.
