@@ -145,8 +145,19 @@ pub struct Bound {
     pub bound_at: Instant,
     /// How the packet came to be bound.
     pub reason: Reason,
-    /// A channel that must not take it: the one where it is stuck and may yet arrive.
+    /// A channel that must not take it: the one where it is stuck and may yet arrive (until `Returned::Gone`).
     pub avoid: Option<ChannelId>,
+}
+
+/// What a channel says of packets bound to it that did not simply arrive. The order of these matters.
+#[derive(Clone, Debug)]
+pub enum Returned {
+    /// To be bound again: lost, or stuck in the channel and perhaps still to arrive.
+    Again(Bound),
+    /// What was returned before has arrived after all.
+    Arrived(FlowTag, FlowSeq),
+    /// What was stuck is lost: the channel itself may take it again.
+    Gone(FlowTag, FlowSeq),
 }
 
 /// Why a packet is sent on a channel.

@@ -142,7 +142,7 @@ impl Bed {
                 vec![Bound { packet, flow, seq, class, bound_at: now, reason, avoid: None }],
             );
         }
-        while self.sending.poll_lost().is_some() {}
+        while self.sending.poll_returned().is_some() {}
         while let Some(t) = self.sending.poll_transmit(now) {
             let (number, bytes, eliciting) = match t {
                 Transmit::Data { number, packet, .. } => (number, packet.len() as u32 + 60, true),

@@ -54,6 +54,8 @@ impl Default for ControlSettings {
 pub struct AckSample {
     pub newly_acked: u64,
     pub newly_lost: u64,
+    /// Part of `newly_lost` that was sent after a queue was last seen (`Congestion::queued_at`): no overflow of one.
+    pub lost_unqueued: u64,
     /// What was in flight before it came.
     pub in_flight: u64,
     /// Round-trip time of the newest packet, unless the acknowledgement took another channel.
@@ -79,6 +81,9 @@ pub struct Congestion {
     ack_gap: Duration,
     last_ack: Option<Instant>,
     loss: LossMeter,
+    /// Losses that no queue explains.
+    unqueued: LossMeter,
+    queued_at: Option<Instant>,
     policed_until: Option<Instant>,
     policed_again: Instant,
     /// Last time when the window, not the supply, was the limit.
@@ -99,6 +104,8 @@ impl Congestion {
             ack_gap: Duration::ZERO,
             last_ack: None,
             loss: LossMeter::new(now),
+            unqueued: LossMeter::new(now),
+            queued_at: None,
             policed_until: None,
             policed_again: now,
             limited_at: None,
@@ -109,6 +116,7 @@ impl Congestion {
     pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &Rtt) {
         self.note_gap(now);
         self.loss.add(now, s.newly_acked, s.newly_lost);
+        self.unqueued.add(now, s.newly_acked, s.lost_unqueued);
         let window = self.rate_window();
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
@@ -156,6 +164,9 @@ impl Congestion {
 
     fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: Duration, rate: Rate, target: Duration) {
         let queue = Duration::from_micros(self.delay.queue_us() as u64);
+        if queue >= target {
+            self.queued_at = Some(now);
+        }
         let policed = self.is_policed(now, queue, target);
         let prop = self.path() + self.ack_gap.saturating_sub(GAP_FREE);
         let room = if policed { Duration::ZERO } else { target };
@@ -201,7 +212,7 @@ impl Congestion {
             self.policed_until = None;
             self.policed_again = now + POLICED_RETRY;
         }
-        let much = self.loss.ppm(now) > POLICED_LOSS_PPM;
+        let much = self.unqueued.ppm(now) > POLICED_LOSS_PPM;
         if much && queue < target && now >= self.policed_again {
             self.policed_until = Some(now + POLICED_TIME);
             return true;
@@ -265,6 +276,11 @@ impl Congestion {
     /// Round-trip time without this direction's queue.
     pub fn path(&self) -> Duration {
         self.path.min()
+    }
+
+    /// When the queue was last at or above its target.
+    pub fn queued_at(&self) -> Option<Instant> {
+        self.queued_at
     }
 
     /// How long the link uses to stand still between two lumps.

@@ -3,7 +3,7 @@
 //! The way of a packet:
 //! 1. `handle_run`: the balancer has bound it here, within the credit that `row` granted.
 //! 2. `poll_transmit`: the pacer lets it go; it gets its packet number and lies in the ring.
-//! 3. `handle_ack`: it arrived; or later ones did and it did not, or nothing did: `poll_lost`.
+//! 3. `handle_ack`: it arrived; or later ones did and it did not, or nothing did: `poll_returned`.
 //!
 //! Not for: choosing channels (tunnel/outbound.rs), sealing and sockets (threads).
 
@@ -16,7 +16,7 @@ use super::row::{Others, SendRow, State};
 use super::rtt::Rtt;
 use super::sent::{Fate, SentPacket, SentRing};
 use super::unwrap::Unwrap;
-use crate::units::{Bound, ChannelId, Packet, PacketNumber, Rate, Reason, Run, Ticks};
+use crate::units::{Bound, ChannelId, Packet, PacketNumber, Rate, Reason, Returned, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
 use crate::wire::header::DataHeader;
 use std::collections::VecDeque;
@@ -67,7 +67,7 @@ pub struct Sending {
     queue: VecDeque<Bound>,
     queued_bytes: u64,
     frames: VecDeque<Frame>,
-    lost: VecDeque<Bound>,
+    returned: VecDeque<Returned>,
     others: Others,
     taken_bytes: u64,
     last_sent: Instant,
@@ -96,7 +96,7 @@ impl Sending {
             queue: VecDeque::new(),
             queued_bytes: 0,
             frames: VecDeque::new(),
-            lost: VecDeque::new(),
+            returned: VecDeque::new(),
             others: Others::Down,
             taken_bytes: 0,
             last_sent: now,
@@ -114,7 +114,7 @@ impl Sending {
             let wire = self.wire_bytes(bound.packet.len());
             self.taken_bytes += wire;
             if matches!(self.liveness.state(), State::Down) && bound.reason != Reason::Copy {
-                self.lost.push_back(bound);
+                self.returned.push_back(Returned::Again(bound));
                 continue;
             }
             self.queued_bytes += wire;
@@ -142,12 +142,21 @@ impl Sending {
             self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
             self.rtt.latest()
         });
-        let newly_lost = self.detect_loss(now);
+        let (newly_lost, lost_unqueued) = self.detect_loss(now);
         if let Some((_, packet)) = newest {
             let owd_us = self.unwrap.delay_us(ack.received_at, packet.ticks);
             let app_limited = packet.app_limited;
             let newly_acked = news.bytes;
-            let sample = AckSample { newly_acked, newly_lost, in_flight, rtt, owd_us, arrived, app_limited };
+            let sample = AckSample {
+                newly_acked,
+                newly_lost,
+                lost_unqueued,
+                in_flight,
+                rtt,
+                owd_us,
+                arrived,
+                app_limited,
+            };
             self.congestion.on_ack(now, sample, &self.rtt);
             self.set_pace(now);
         }
@@ -205,11 +214,12 @@ impl Sending {
         Some(self.data(now, bound))
     }
 
-    /// A packet that was lost or stranded here and should be bound again elsewhere.
-    pub fn poll_lost(&mut self) -> Option<Bound> {
-        let bound = self.lost.pop_front();
-        self.counters.resent += u64::from(bound.is_some());
-        bound
+    /// The next packet that was lost or stranded here and should be bound again elsewhere, or what became of one
+    /// that was.
+    pub fn poll_returned(&mut self) -> Option<Returned> {
+        let returned = self.returned.pop_front();
+        self.counters.resent += u64::from(matches!(returned, Some(Returned::Again(_))));
+        returned
     }
 
     /// When to call `handle_timeout` and `poll_transmit` again, and what for.
@@ -280,6 +290,9 @@ impl Sending {
         let mut late = None;
         for &(low, high) in &ack.ranges {
             self.ring.acknowledge(low, high, |number, packet| {
+                if let Some((flow, seq)) = packet.handed_back {
+                    self.returned.push_back(Returned::Arrived(flow, seq));
+                }
                 if packet.fate == Fate::Lost {
                     late = Some(now.saturating_duration_since(packet.time_sent));
                 }
@@ -298,17 +311,24 @@ impl Sending {
         })
     }
 
-    fn detect_loss(&mut self, now: Instant) -> u64 {
+    /// Bytes lost, and those of them that were sent after a queue was last seen.
+    fn detect_loss(&mut self, now: Instant) -> (u64, u64) {
         let lost = self.loss.detect(now, &self.ring, &self.rtt);
-        let mut bytes = 0;
+        let queued_at = self.congestion.queued_at();
+        let (mut bytes, mut unqueued) = (0, 0);
         for number in lost {
             self.counters.lost += 1;
             bytes += PACKET_BYTES;
+            let sent = self.ring.time_sent(number);
+            unqueued += if sent > queued_at { PACKET_BYTES } else { 0 };
+            if let Some((flow, seq)) = self.ring.handed_back(number) {
+                self.returned.push_back(Returned::Gone(flow, seq));
+            }
             if let Some(bound) = self.ring.lose(number) {
-                give_back(&mut self.lost, bound);
+                give_back(&mut self.returned, bound);
             }
         }
-        bytes
+        (bytes, unqueued)
     }
 
     /// The link has become slow and packets are stuck in its queue: they go again elsewhere, while the
@@ -316,8 +336,8 @@ impl Sending {
     fn hand_back_late(&mut self, now: Instant) {
         let Some(limit) = now.checked_sub(self.late_after()) else { return };
         let id = self.settings.id;
-        let Sending { ring, lost, .. } = self;
-        ring.strand_older(limit, |bound| give_back(lost, Bound { avoid: Some(id), ..bound }));
+        let Sending { ring, returned, .. } = self;
+        ring.strand_older(limit, |bound| give_back(returned, Bound { avoid: Some(id), ..bound }));
     }
 
     fn late_at(&self) -> Option<Instant> {
@@ -338,15 +358,16 @@ impl Sending {
     /// Everything in flight goes again elsewhere; what was queued here as well.
     fn strand(&mut self) {
         let id = self.settings.id;
-        let Sending { ring, lost, queue, .. } = self;
-        ring.strand(|bound| give_back(lost, Bound { avoid: Some(id), ..bound }));
-        queue.drain(..).for_each(|bound| give_back(lost, bound));
+        let Sending { ring, returned, queue, .. } = self;
+        ring.strand(|bound| give_back(returned, Bound { avoid: Some(id), ..bound }));
+        queue.drain(..).for_each(|bound| give_back(returned, bound));
         self.queued_bytes = 0;
     }
 
     fn give_everything_back(&mut self, now: Instant) {
         self.strand();
-        self.ring.clear(drop);
+        let Sending { ring, returned, .. } = self;
+        ring.clear(|(flow, seq)| returned.push_back(Returned::Gone(flow, seq)));
         self.loss.clear();
         self.congestion.reset(now);
     }
@@ -401,6 +422,7 @@ impl Sending {
             app_limited: !fills,
             fate: Fate::InFlight,
             bound,
+            handed_back: None,
         };
         let number = self.ring.push(Some(packet));
         if is_data {
@@ -425,10 +447,10 @@ impl Sending {
 }
 
 /// Puts a packet on the list of those to send again; copies have done what they were for.
-fn give_back(lost: &mut VecDeque<Bound>, mut bound: Bound) {
+fn give_back(returned: &mut VecDeque<Returned>, mut bound: Bound) {
     if bound.reason != Reason::Copy {
         bound.reason = Reason::Again;
-        lost.push_back(bound);
+        returned.push_back(Returned::Again(bound));
     }
 }
 
@@ -508,6 +530,13 @@ mod tests {
         (s, t, epoch)
     }
 
+    fn again(s: &mut Sending) -> Option<Bound> {
+        match s.poll_returned()? {
+            Returned::Again(bound) => Some(bound),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn send(s: &mut Sending, t: Instant, seqs: std::ops::Range<u32>) -> usize {
         s.handle_run(t, seqs.map(|n| packet(t, n)).collect());
         std::iter::from_fn(|| s.poll_transmit(t)).count()
@@ -537,9 +566,9 @@ mod tests {
         send(&mut s, t, 0..5);
         let t = t + MS * 40;
         s.handle_ack(t, &ack(t, epoch, &[(2, 5), (0, 0)]));
-        let lost = s.poll_lost().expect("number 1 is lost");
+        let lost = again(&mut s).expect("number 1 is lost");
         assert_eq!((lost.seq, lost.reason), (FlowSeq(0), Reason::Again));
-        assert!(s.poll_lost().is_none());
+        assert!(again(&mut s).is_none());
         assert_eq!(s.row(t).bytes_in_flight, 0);
     }
 
@@ -566,11 +595,12 @@ mod tests {
         s.handle_timeout(stalled);
         assert_eq!(s.row(stalled).state, State::Stalled);
         assert_eq!(s.row(stalled).granted_bytes, s.row(stalled).taken_bytes);
-        assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
+        assert_eq!(std::iter::from_fn(|| again(&mut s)).count(), 3);
         let back = stalled + MS * 10;
         s.handle_ack(back, &ack(back, epoch, &[(0, 3)]));
         assert_eq!(s.row(back).state, State::Up);
-        assert!(s.poll_lost().is_none());
+        let arrived = std::iter::from_fn(|| s.poll_returned());
+        assert!(arrived.zip(0..3).all(|(r, n)| matches!(r, Returned::Arrived(_, FlowSeq(m)) if m == n)));
     }
 
     #[test]
@@ -579,9 +609,9 @@ mod tests {
         s.set_others(Others::Down);
         send(&mut s, t, 0..3);
         s.handle_timeout(t + MS * 200);
-        assert!(s.poll_lost().is_none());
+        assert!(again(&mut s).is_none());
         s.set_others(Others::Busy);
-        assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
+        assert_eq!(std::iter::from_fn(|| again(&mut s)).count(), 3);
     }
 
     #[test]
@@ -590,7 +620,9 @@ mod tests {
         send(&mut s, t, 0..3);
         s.handle_link(t, false);
         assert_eq!(s.row(t).state, State::Down);
-        assert_eq!(std::iter::from_fn(|| s.poll_lost()).count(), 3);
+        assert_eq!((0..3).filter_map(|_| again(&mut s)).count(), 3);
+        let gone = std::iter::from_fn(|| s.poll_returned());
+        assert_eq!(gone.filter(|r| matches!(r, Returned::Gone(..))).count(), 3, "they may come here again");
     }
 
     #[test]

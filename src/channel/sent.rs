@@ -3,7 +3,7 @@
 //! Lost and re-sent packets stay as empty shells for a while, so that a late acknowledgement is
 //! recognised (the loss was none) and delivery is counted rightly.
 
-use crate::units::{Bound, PacketNumber, Ticks};
+use crate::units::{Bound, FlowSeq, FlowTag, PacketNumber, Reason, Ticks};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,19 @@ pub(super) struct SentPacket {
     pub fate: Fate,
     /// The packet, to send it again; `None` for probes and after it was handed back.
     pub bound: Option<Bound>,
+    /// What was handed back, unless it was a copy.
+    pub handed_back: Option<(FlowTag, FlowSeq)>,
+}
+
+impl SentPacket {
+    /// Takes the packet out, to be sent again elsewhere.
+    fn hand_back(&mut self) -> Option<Bound> {
+        let bound = self.bound.take()?;
+        if bound.reason != Reason::Copy {
+            self.handed_back = Some((bound.flow, bound.seq));
+        }
+        Some(bound)
+    }
 }
 
 /// The ring.
@@ -99,14 +112,26 @@ impl SentRing {
             self.bytes_in_flight = self.bytes_in_flight.saturating_sub(u64::from(p.wire_bytes));
             p.fate = Fate::Lost;
         }
-        p.bound.take()
+        p.hand_back()
+    }
+
+    /// When a packet was sent, if it is still known.
+    pub fn time_sent(&self, number: PacketNumber) -> Option<Instant> {
+        let at = number.0.checked_sub(self.first)? as usize;
+        Some(self.slots.get(at)?.as_ref()?.time_sent)
+    }
+
+    /// What was handed back of a packet.
+    pub fn handed_back(&self, number: PacketNumber) -> Option<(FlowTag, FlowSeq)> {
+        let at = number.0.checked_sub(self.first)? as usize;
+        self.slots.get(at)?.as_ref()?.handed_back
     }
 
     /// Takes the payload of everything in flight, oldest first: the channel has stalled.
     pub fn strand(&mut self, mut each: impl FnMut(Bound)) {
         for p in self.slots.iter_mut().flatten().filter(|p| p.fate == Fate::InFlight) {
             p.fate = Fate::Stranded;
-            if let Some(bound) = p.bound.take() {
+            if let Some(bound) = p.hand_back() {
                 each(bound);
             }
         }
@@ -122,7 +147,7 @@ impl SentRing {
                     return;
                 }
                 p.fate = Fate::Stranded;
-                if let Some(bound) = p.bound.take() {
+                if let Some(bound) = p.hand_back() {
                     each(bound);
                 }
             }
@@ -149,12 +174,10 @@ impl SentRing {
         }
     }
 
-    /// Gives everything up; payloads go to `each`.
-    pub fn clear(&mut self, mut each: impl FnMut(Bound)) {
+    /// Gives everything up; what had been handed back goes to `each`.
+    pub fn clear(&mut self, each: impl FnMut((FlowTag, FlowSeq))) {
         self.first += self.slots.len() as u64;
-        for bound in self.slots.drain(..).flatten().filter_map(|p| p.bound) {
-            each(bound);
-        }
+        self.slots.drain(..).flatten().filter_map(|p| p.handed_back).for_each(each);
         self.bytes_in_flight = 0;
     }
 

@@ -24,6 +24,8 @@ pub const TUN_NAME: &str = "tun0";
 pub const MONITOR_TICK: Duration = Duration::from_secs(5);
 /// The proxy's address in the tunnel; a sole router gets the next one.
 pub const PROXY_ADDRESS4: Address4 = Address4 { local: Ipv4Addr::new(10, 41, 41, 1), prefix: 24, peer: None };
+/// Longest hold however much fills earlier holes, in longest holds: 3 s, as long as a sender sends again.
+const HOLD_TOTAL: u32 = 5;
 /// Longest hold of the reorderer.
 ///
 /// Source: the simulator; see `InboundSettings::default`.
@@ -142,8 +144,10 @@ fn inbound(s: &mut Section, f: &mut Faults) -> InboundSettings {
         mib = reorder.number("memory_mib", 1..=1024, f);
         reorder.finish(f);
     }
+    let hold_max = Duration::from_millis(wait_ms.unwrap_or(REORDER_WAIT_MS));
     InboundSettings {
-        hold_max: Duration::from_millis(wait_ms.unwrap_or(REORDER_WAIT_MS)),
+        hold_max,
+        hold_total: hold_max * HOLD_TOTAL,
         buffer_bytes_max: (mib.unwrap_or(REORDER_MIB) as usize) << 20,
     }
 }

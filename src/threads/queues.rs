@@ -12,7 +12,7 @@ use super::Hub;
 use crate::io::poll::Waker;
 use crate::tunnel::inbound::Arrival;
 use crate::tunnel::session::{Peer, SessionId};
-use crate::units::{Bound, ChannelId, FlowSeq, FlowTag, Run};
+use crate::units::{ChannelId, FlowSeq, FlowTag, Returned, Run};
 use crate::wire::frame::{Ack, Frame};
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 use std::net::{IpAddr, SocketAddr};
@@ -47,7 +47,7 @@ pub enum ToTunRead {
     Open(Box<NewOutbound>),
     Close(SessionId),
     /// Lost or stranded; to be bound again.
-    Lost(SessionId, Vec<Bound>),
+    Lost(SessionId, Vec<Returned>),
 }
 
 /// To `reorder`.
@@ -201,7 +201,7 @@ impl Wiring {
     }
 
     /// Gives packets back to be bound again.
-    pub fn send_lost(&self, lost: Vec<Bound>) {
+    pub fn send_lost(&self, lost: Vec<Returned>) {
         self.tun_read.send(&self.stats, ToTunRead::Lost(self.id, lost));
     }
 }

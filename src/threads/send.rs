@@ -16,7 +16,7 @@ use super::stop::{Stop, PATIENCE};
 use crate::channel::sending::{Sending, Transmit};
 use crate::crypto::aead::Sealer;
 use crate::io::udp::{Trouble, UdpPort};
-use crate::units::{Bound, ChannelId, PacketNumber};
+use crate::units::{ChannelId, PacketNumber, Returned};
 use crate::wire::header::{Kind, DATA_HEADER_LEN, OVERHEAD};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,7 +144,7 @@ impl Sender {
     }
 
     fn give_back(&mut self) {
-        let lost: Vec<Bound> = std::iter::from_fn(|| self.sending.poll_lost()).collect();
+        let lost: Vec<Returned> = std::iter::from_fn(|| self.sending.poll_returned()).collect();
         if !lost.is_empty() {
             self.changed = true;
             self.own.wiring.send_lost(lost);
@@ -157,7 +157,7 @@ impl Sender {
             ToSend::Run(run) => Some(run),
             _ => None,
         });
-        let lost: Vec<Bound> = queued.flatten().collect();
+        let lost: Vec<Returned> = queued.flatten().map(Returned::Again).collect();
         if !lost.is_empty() {
             self.own.wiring.send_lost(lost);
         }

@@ -19,7 +19,7 @@ use crate::io::tun::{ReadBuffer, Tun};
 use crate::tunnel::address::destination;
 use crate::tunnel::mss;
 use crate::tunnel::outbound::{Outbound, OutboundSettings};
-use crate::units::Packet;
+use crate::units::{Packet, Returned};
 use crate::wire::frame::Frame;
 use crossbeam_channel::Receiver;
 use std::os::fd::AsFd;
@@ -166,7 +166,7 @@ impl Session {
         while let Some((id, run)) = self.outbound.poll_run(now) {
             if let Err(run) = self.wiring.send_run(id, run) {
                 for bound in run {
-                    self.outbound.handle_lost(now, bound);
+                    self.outbound.handle_returned(now, Returned::Again(bound));
                 }
                 break;
             }
@@ -190,7 +190,7 @@ fn take(now: Instant, sessions: &mut Vec<Session>, message: ToTunRead) {
     match message {
         ToTunRead::Lost(id, lost) => {
             if let Some(session) = sessions.iter_mut().find(|s| s.wiring.id == id) {
-                lost.into_iter().for_each(|bound| session.outbound.handle_lost(now, bound));
+                lost.into_iter().for_each(|bound| session.outbound.handle_returned(now, bound));
             }
         }
         ToTunRead::Open(new) => sessions.push(Session {

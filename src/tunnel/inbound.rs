@@ -35,8 +35,11 @@ pub struct Arrival {
 /// Bounds of waiting.
 #[derive(Clone, Debug)]
 pub struct InboundSettings {
-    /// Longest that a missing packet may hold back later ones.
+    /// Longest that a missing packet may hold back later ones while nothing of its flow can leave. Packets that fill
+    /// earlier holes start the clock anew: the sender is sending again what a dead link had taken with it.
     pub hold_max: Duration,
+    /// The same, however much fills earlier holes.
+    pub hold_total: Duration,
     /// Bytes that may wait for missing packets, all flows together.
     pub buffer_bytes_max: usize,
 }
@@ -44,9 +47,14 @@ pub struct InboundSettings {
 impl Default for InboundSettings {
     /// Source: the simulator, one CUBIC download over twelve scenarios: 600 ms is as good as 400 or 800 ms in most,
     /// and better than 400 where links stall (city3 19.7 against 18.2 Mbit/s), than 800 in car4 (66 against 58).
+    /// The clock from the flow's last progress on instead of the hole's beginning: car2 0.78 to 0.84, with BBR 0.44 to 0.75.
     /// A hold that follows the 99th percentile of fill times down to 200 ms was far worse (car4 47, car2 24 of 42).
     fn default() -> Self {
-        InboundSettings { hold_max: Duration::from_millis(600), buffer_bytes_max: 32 << 20 }
+        InboundSettings {
+            hold_max: Duration::from_millis(600),
+            hold_total: Duration::from_millis(3_000),
+            buffer_bytes_max: 32 << 20,
+        }
     }
 }
 
@@ -89,6 +97,8 @@ struct FlowState {
     is_tcp: bool,
     pace: Pace,
     used: Instant,
+    /// When a packet last came that let others go, or left at once.
+    progress: Instant,
     deadline: Option<Instant>,
 }
 
@@ -130,6 +140,7 @@ impl Inbound {
         }
         match outcome {
             Outcome::Leaves(packet, filled) => {
+                flow.progress = now;
                 self.on_fill(now, filled);
                 self.deliver(now, now, packet);
             }
@@ -141,6 +152,9 @@ impl Inbound {
             Outcome::Waits(filled) => {
                 self.stats.waiting_packets += 1;
                 self.stats.waiting_bytes += arrived as u64;
+                if filled.is_some_and(|gap| gap.first == flow.order.next()) {
+                    flow.progress = now;
+                }
                 self.on_fill(now, filled);
                 self.settle(now, index);
                 self.keep_bound(now);
@@ -204,6 +218,7 @@ impl Inbound {
             is_tcp: protocol == TCP,
             pace: Pace { since: now, packets: 1, is_bulk: false },
             used: now,
+            progress: now,
             deadline: None,
         };
         self.gaps += flow.order.gaps();
@@ -245,7 +260,9 @@ impl Inbound {
             true => (hold_max, hold_max),
             false => (hold_max.min(HOLD_OTHER_MAX), self.times.resend_window()),
         };
-        let patience = Patience { now, hold, resend, proof: &self.proof };
+        let progress = flow.is_tcp.then_some(flow.progress);
+        let total = self.settings.hold_total;
+        let patience = Patience { now, hold, total, resend, progress, proof: &self.proof };
         self.stats.gaps += flow.order.release(&mut self.released, |gap| patience.end(gap).is_none());
         let deadline = flow.order.blocking().and_then(|gap| patience.end(gap));
         // A time to look again that is near enough stays.
@@ -317,16 +334,21 @@ impl FlowState {
 struct Patience<'a> {
     now: Instant,
     hold: Duration,
+    total: Duration,
     resend: Duration,
+    /// When the flow last got on, if that counts.
+    progress: Option<Instant>,
     proof: &'a LossProof,
 }
 
 impl Patience<'_> {
     /// When to look at the gap again; `None` when it is over.
     fn end(&self, gap: &Gap) -> Option<Instant> {
-        let (hold_end, resend_end) = (gap.since + self.hold, gap.since + self.resend);
+        let since = self.progress.map_or(gap.since, |at| at.max(gap.since));
+        let hold_end = (since + self.hold).min(gap.since + self.total);
+        let resend_end = (since + self.resend).min(hold_end);
         if self.now < resend_end {
-            return Some(resend_end.min(hold_end)).filter(|&end| self.now < end);
+            return Some(resend_end);
         }
         if self.now >= hold_end || self.proof.is_lost(gap) {
             return None;
@@ -479,6 +501,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_is_waited_for_while_earlier_ones_are_filled_but_not_for_ever() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|seq| _ = bench.tcp(0, 1, seq * 2));
+        // A slow channel sends again, one packet each half second.
+        for n in 0..5 {
+            assert_eq!(bench.tcp(500 * (u64::from(n) + 1), 1, n * 2 + 1), [n * 2 + 1, n * 2 + 2]);
+        }
+        assert_eq!(bench.inbound.stats().gaps, 0);
+        assert!(bench.run_until(2_999).is_empty());
+        assert_eq!(bench.run_until(3_000).len(), 14);
+    }
+
+    #[test]
     fn few_udp_packets_leave_as_they_come_but_once() {
         let mut bench = Bench::new();
         let order: Vec<u32> = [0, 2, 2, 1, 1, 5].iter().flat_map(|&seq| bench.udp(0, 1, seq)).collect();
@@ -574,7 +609,7 @@ mod tests {
         }
 
         #[test]
-        fn no_packet_leaves_twice_and_none_waits_past_the_hold(
+        fn no_packet_leaves_twice_and_none_waits_past_the_total_hold(
             ways in ways(900),
             lost in proptest::collection::vec(any::<bool>(), 600),
             live in 0u8..4,
@@ -585,7 +620,7 @@ mod tests {
             let mut came: BTreeMap<(u16, u32), u64> = BTreeMap::new();
             let mut left: BTreeMap<(u16, u32), u64> = BTreeMap::new();
             let heard: Vec<&Way> = ways.iter().zip(lost).filter(|(w, l)| w.1 == 0 || !l).map(|(w, _)| w).collect();
-            let end = heard.last().map_or(0, |w| w.4) + 700;
+            let end = heard.last().map_or(0, |w| w.4) + 3_100;
             let mut heard = heard.into_iter().peekable();
             for t in 0..=end {
                 let mut out = bench.run(t);
@@ -599,7 +634,7 @@ mod tests {
             }
             for (key, t) in &came {
                 let gone = left.get(key).copied();
-                prop_assert!(gone.is_some_and(|gone| gone - t <= 600), "{:?} came {} left {:?}", key, t, gone);
+                prop_assert!(gone.is_some_and(|gone| gone - t <= 3_000), "{:?} came {} left {:?}", key, t, gone);
             }
             prop_assert_eq!(bench.inbound.stats().waiting_packets, 0);
             prop_assert_eq!(bench.inbound.stats().waiting_bytes, 0);

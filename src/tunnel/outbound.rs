@@ -4,7 +4,8 @@
 //! 2. `set_rows`: a fresh copy of the stats table; credit opens.
 //! 3. `poll_run`: what was lost goes first, then what the flow queues give; the balancer names a
 //!    channel with credit (late binding); the packet gets its flow sequence and is bound.
-//! 4. `handle_lost`: a channel lost it or stalled; it goes again elsewhere, within a deadline.
+//! 4. `handle_returned`: a channel lost it or stalled; it goes again elsewhere, within a deadline, unless it
+//!    arrives before its turn.
 //!
 //! Not for: windows (channel/), order at the far end (`inbound.rs`).
 
@@ -14,8 +15,8 @@ use super::flow_queue::{FlowQueueSettings, FlowQueues};
 use super::hold_back::HoldBack;
 use super::youth::Youth;
 use crate::channel::row::{HeldBack, SendRow};
-use crate::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, Rate, Reason, Run};
-use std::collections::VecDeque;
+use crate::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, Rate, Reason, Returned, Run};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How packets are spread over the channels.
@@ -50,6 +51,8 @@ pub struct OutboundStats {
     pub aqm_marked: u64,
     pub overflow_dropped: u64,
     pub acks_thinned: u64,
+    /// Lost packets that wait for credit to be sent again.
+    pub again_packets: u64,
     pub resent: u64,
     pub copies: u64,
     pub abandoned: u64,
@@ -62,6 +65,8 @@ pub struct Outbound {
     classifier: Classifier,
     queues: FlowQueues,
     again: VecDeque<Bound>,
+    /// What became of packets in `again` meanwhile: true where the first copy has arrived.
+    settled: HashMap<(FlowTag, FlowSeq), bool>,
     copies: VecDeque<(ChannelId, Bound)>,
     abandoned: VecDeque<(FlowTag, FlowSeq)>,
     /// Next sequence of each flow tag: 256 KiB, so that no flow's state is ever lost.
@@ -82,6 +87,7 @@ impl Outbound {
             classifier: Classifier::new(hash_key),
             queues: FlowQueues::new(now, settings.queues.clone()),
             again: VecDeque::new(),
+            settled: HashMap::new(),
             copies: VecDeque::new(),
             abandoned: VecDeque::new(),
             sequences: vec![0; 1 << 16],
@@ -104,8 +110,20 @@ impl Outbound {
         }
     }
 
-    /// A packet that a channel lost (`Sending::poll_lost`): it goes again before anything new.
-    pub fn handle_lost(&mut self, now: Instant, lost: Bound) {
+    /// A packet that a channel gave back (`Sending::poll_returned`): it goes again before anything new, unless it
+    /// arrives before its turn.
+    pub fn handle_returned(&mut self, now: Instant, returned: Returned) {
+        let (settled, arrived) = match returned {
+            Returned::Again(bound) => return self.handle_lost(now, bound),
+            Returned::Arrived(flow, seq) => ((flow, seq), true),
+            Returned::Gone(flow, seq) => ((flow, seq), false),
+        };
+        if !self.again.is_empty() && self.settled.len() < AGAIN_MAX {
+            *self.settled.entry(settled).or_default() |= arrived;
+        }
+    }
+
+    fn handle_lost(&mut self, now: Instant, lost: Bound) {
         if now >= deadline(&lost) || self.again.len() >= AGAIN_MAX {
             self.abandon(&lost);
             return;
@@ -163,12 +181,12 @@ impl Outbound {
 
     /// Gives up what is too old to be sent again.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.again.front().is_some_and(|b| now.saturating_duration_since(b.bound_at) >= RESEND_DEADLINE)
-        {
+        while self.again.front().is_some_and(|b| now >= deadline(b)) {
             if let Some(bound) = self.again.pop_front() {
                 self.abandon(&bound);
             }
         }
+        self.skip_settled();
     }
 
     pub fn stats(&self) -> OutboundStats {
@@ -180,6 +198,7 @@ impl Outbound {
             aqm_marked: queues.marked,
             overflow_dropped: queues.overflowed,
             acks_thinned: queues.thinned,
+            again_packets: self.again.len() as u64,
             ..self.stats.clone()
         }
     }
@@ -203,6 +222,20 @@ impl Outbound {
         let bound = self.again.pop_front()?;
         self.stats.resent += 1;
         Some(self.bind(lane, bound))
+    }
+
+    /// Drops from the front what has arrived after all, and frees what is lost for the channel that lost it.
+    fn skip_settled(&mut self) {
+        while let Some(head) = self.again.front_mut().filter(|_| !self.settled.is_empty()) {
+            match self.settled.remove(&(head.flow, head.seq)) {
+                Some(true) => _ = self.again.pop_front(),
+                Some(false) => head.avoid = None,
+                None => break,
+            }
+        }
+        if self.again.is_empty() {
+            self.settled.clear();
+        }
     }
 
     fn poll_new(&mut self, now: Instant) -> Option<(ChannelId, Run)> {
@@ -507,6 +540,40 @@ mod tests {
     }
 
     #[test]
+    fn a_bulk_packet_has_longer_to_be_sent_again() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[row(t, 0, 1_000_000, 1_000_000, 20)]);
+        (0..100).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        let (_, lost) = drain(&mut o, t).pop().unwrap();
+        assert_eq!(lost.class, Class::Bulk);
+        let late = t + RESEND_DEADLINE * 2;
+        o.handle_lost(late, lost.clone());
+        assert_eq!(drain(&mut o, late)[0].1.seq, lost.seq);
+        o.handle_lost(t + RESEND_DEADLINE_BULK, lost.clone());
+        assert_eq!(o.poll_abandoned(), Some((lost.flow, lost.seq)));
+    }
+
+    #[test]
+    fn what_arrives_before_its_turn_is_not_sent_again_and_what_is_gone_may_take_its_old_channel() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[row(t, 0, 1_000_000, 1_000_000, 20)]);
+        (0..3).for_each(|_| o.handle_packet(t, udp(1_440, 9)));
+        let bound = drain(&mut o, t);
+        for (channel, bound) in &bound {
+            o.handle_returned(t + MS, Returned::Again(Bound { avoid: Some(*channel), ..bound.clone() }));
+        }
+        assert!(drain(&mut o, t + MS).is_empty(), "the one channel is where they are stuck");
+        o.handle_returned(t + MS * 2, Returned::Arrived(bound[0].1.flow, bound[0].1.seq));
+        o.handle_returned(t + MS * 2, Returned::Gone(bound[1].1.flow, bound[1].1.seq));
+        o.handle_returned(t + MS * 2, Returned::Arrived(bound[2].1.flow, bound[2].1.seq));
+        let again: Vec<FlowSeq> = drain(&mut o, t + MS * 2).iter().map(|b| b.1.seq).collect();
+        assert_eq!(again, [bound[1].1.seq]);
+        assert!(!o.is_waiting());
+    }
+
+    #[test]
     fn a_packet_past_its_deadline_is_given_up_and_the_peer_is_told() {
         let t = Instant::now();
         let mut o = outbound(t, Balancer::Adaptive);
@@ -514,6 +581,7 @@ mod tests {
         o.handle_packet(t, udp(1_440, 9));
         let (_, lost) = drain(&mut o, t).swap_remove(0);
         o.handle_lost(t + RESEND_DEADLINE + MS, lost.clone());
+        assert_eq!(lost.class, Class::Sparse);
         assert_eq!(o.poll_abandoned(), Some((lost.flow, lost.seq)));
     }
 

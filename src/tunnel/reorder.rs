@@ -137,6 +137,11 @@ impl Reorder {
         self.seen.gap_from(self.next)
     }
 
+    /// Place of the next packet to leave.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }

@@ -22,7 +22,7 @@ pub const OVERHEAD: u32 = 60;
 /// Wire bytes beside the frames of a control datagram: IPv4, UDP, clear header, tag.
 const CONTROL_OVERHEAD: u32 = 28 + 8 + 16;
 /// Packets that the TUN device holds while the core does not read.
-const TUN_QUEUE: usize = 500;
+const TUN_QUEUE: usize = 4096;
 
 /// What travels over a link.
 #[derive(Clone, Debug)]
@@ -227,8 +227,8 @@ impl Endpoint {
     fn pass_lost(&mut self, t: Instant) -> bool {
         let mut moved = false;
         for s in &mut self.sending {
-            while let Some(b) = s.poll_lost() {
-                self.outbound.handle_lost(t, b);
+            while let Some(b) = s.poll_returned() {
+                self.outbound.handle_returned(t, b);
                 moved = true;
             }
         }

@@ -11,6 +11,10 @@ pub struct Point {
     /// Inner payload read, bytes in the step.
     pub goodput: u64,
     pub outbound_queue_bytes: u64,
+    /// Packets that wait to be sent again, and running counts: sent again, lost by channels, dropped or marked
+    /// by queue management, holes given up.
+    pub again_packets: u64,
+    pub counts: [u64; 4],
     pub reorder_wait_ms: f64,
     pub inner_cwnd: u32,
 }
@@ -55,6 +59,8 @@ pub struct Outcome {
     pub again_share: f64,
     pub duplicates: u64,
     pub aqm_dropped: u64,
+    /// Holes that the receiver gave up while later packets waited.
+    pub holes: u64,
     pub tun_dropped: u64,
     pub reorder_wait_max_ms: f64,
     pub series: Vec<Point>,
@@ -89,8 +95,12 @@ impl World {
         }
         if let [a, b] = self.sides.as_slice() {
             let (sender, receiver) = if d == 0 { (a, b) } else { (b, a) };
-            p.outbound_queue_bytes = sender.outbound.stats().queue_bytes;
+            let out = sender.outbound.stats();
+            p.outbound_queue_bytes = out.queue_bytes;
+            p.again_packets = out.again_packets;
             let wait = receiver.inbound.stats();
+            let lost = sender.rows.iter().map(|r| r.lost_packets).sum();
+            p.counts = [out.resent, lost, out.aqm_dropped + out.aqm_marked + out.overflow_dropped, wait.gaps];
             p.reorder_wait_ms = wait.wait_max_us as f64 / 1e3;
             self.outcome.reorder_wait_max_ms = self.outcome.reorder_wait_max_ms.max(p.reorder_wait_ms);
         }
@@ -145,6 +155,7 @@ impl World {
             o.again_share = (stats.resent + stats.copies) as f64 / sender.counters.data_packets.max(1) as f64;
             o.aqm_dropped = stats.aqm_dropped + stats.overflow_dropped;
             o.duplicates = receiver.inbound.stats().duplicates;
+            o.holes = receiver.inbound.stats().gaps;
             o.tun_dropped = a.counters.tun_dropped + b.counters.tun_dropped;
         }
     }

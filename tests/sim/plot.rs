@@ -8,6 +8,7 @@ use std::fmt::Write;
 pub fn csv(s: &Scored) -> String {
     let links = s.outcome.series.first().map_or(0, |p| p.links.len());
     let mut out = "time_s,goodput_mbit,outbound_queue_bytes,reorder_wait_ms,inner_cwnd".to_string();
+    out += ",again_packets,resent,lost,aqm,holes";
     for i in 0..links {
         for name in [
             "offered_mbit",
@@ -25,12 +26,14 @@ pub fn csv(s: &Scored) -> String {
     for (n, p) in s.outcome.series.iter().enumerate() {
         let _ = write!(
             out,
-            "\n{:.1},{:.3},{},{:.2},{}",
+            "\n{:.1},{:.3},{},{:.2},{},{},{}",
             (n + 1) as f64 * 0.1,
             goodput(p),
             p.outbound_queue_bytes,
             p.reorder_wait_ms,
-            p.inner_cwnd
+            p.inner_cwnd,
+            p.again_packets,
+            p.counts.map(|c| c.to_string()).join(",")
         );
         for l in &p.links {
             let state = l.state.map_or("-".to_string(), |s| format!("{s:?}"));

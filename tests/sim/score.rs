@@ -124,7 +124,7 @@ impl Scored {
 /// Head of the table.
 pub fn header() -> String {
     format!(
-        "{:<26} {:>7} {:>7} {:>6} {:>5} | {:>13} {:>13} {:>13} {:>9} {:>9} | {:>6} {:>4} {:>5} {:>5} {:>5} {:>6} {:>5} {:>6} {:>6}",
+        "{:<26} {:>7} {:>7} {:>6} {:>5} | {:>13} {:>13} {:>13} {:>9} {:>9} | {:>6} {:>4} {:>5} {:>5} {:>5} {:>6} {:>5} {:>5} {:>5} {:>6} {:>6}",
         "scenario/workload",
         "oracle",
         "good80",
@@ -142,6 +142,8 @@ pub fn header() -> String {
         "dup",
         "feedb",
         "aqm",
+        "tun",
+        "holes",
         "wait",
         "real s"
     )
@@ -165,7 +167,7 @@ pub fn line(s: &Scored) -> String {
         (i.goodput80_mbit, o.goodput_mbit / (i.goodput_mbit * ATTAINABLE), pair(i, 1))
     });
     let mut text = format!(
-        "{:<26} {:>7.2} {:>7.2} {:>6.3} {:>5.2} | {:>13} {:>13} {:>13} {:>9} {:>9} | {:>6} {:>4} {:>5} {:>5.3} {:>5} {:>6.4} {:>5} {:>6.0} {:>6.2}",
+        "{:<26} {:>7.2} {:>7.2} {:>6.3} {:>5.2} | {:>13} {:>13} {:>13} {:>9} {:>9} | {:>6} {:>4} {:>5} {:>5.3} {:>5} {:>6.4} {:>5} {:>5} {:>5} {:>6.0} {:>6.2}",
         format!("{}/{}", s.name, s.workload.name),
         ideal,
         o.goodput80_mbit,
@@ -183,6 +185,8 @@ pub fn line(s: &Scored) -> String {
         o.duplicates,
         o.feedback_share,
         o.aqm_dropped,
+        o.tun_dropped,
+        o.holes,
         o.reorder_wait_max_ms,
         s.real_seconds,
     );
