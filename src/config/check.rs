@@ -128,7 +128,7 @@ fn outbound(s: &mut Section, f: &mut Faults) -> OutboundSettings {
         queue.finish(f);
     }
     let bytes_max = (mib.unwrap_or(QUEUE_MIB) as usize) << 20;
-    OutboundSettings { balancer, queues: FlowQueueSettings { bytes_max, ..FlowQueueSettings::default() } }
+    OutboundSettings::new(balancer, FlowQueueSettings { bytes_max, ..FlowQueueSettings::default() })
 }
 
 fn inbound(s: &mut Section, f: &mut Faults) -> InboundSettings {

@@ -9,6 +9,7 @@
 //!
 //! Not for: windows (channel/), order at the far end (`inbound.rs`).
 
+use super::ack_spacing::AckSpacing;
 use super::balancer::{choose, second, Lane, Want};
 use super::classify::Classifier;
 use super::flow_queue::{FlowQueueSettings, FlowQueues};
@@ -38,6 +39,15 @@ pub enum Balancer {
 pub struct OutboundSettings {
     pub balancer: Balancer,
     pub queues: FlowQueueSettings,
+    /// Acknowledgements that a TCP connection sends in a round trip of the tunnel, about; zero: all it wants.
+    pub acks_per_rtt: u32,
+}
+
+impl OutboundSettings {
+    /// The usual settings.
+    pub fn new(balancer: Balancer, queues: FlowQueueSettings) -> OutboundSettings {
+        OutboundSettings { balancer, queues, acks_per_rtt: ACKS_PER_RTT }
+    }
 }
 
 /// Counters for the monitor.
@@ -63,6 +73,7 @@ pub struct OutboundStats {
 pub struct Outbound {
     settings: OutboundSettings,
     classifier: Classifier,
+    acks: AckSpacing,
     queues: FlowQueues,
     again: VecDeque<Bound>,
     /// What became of packets in `again` meanwhile: true where the first copy has arrived.
@@ -85,6 +96,7 @@ impl Outbound {
     pub fn new(now: Instant, settings: OutboundSettings, hash_key: [u64; 2]) -> Outbound {
         Outbound {
             classifier: Classifier::new(hash_key),
+            acks: AckSpacing::new(),
             queues: FlowQueues::new(now, settings.queues.clone()),
             again: VecDeque::new(),
             settled: HashMap::new(),
@@ -105,7 +117,12 @@ impl Outbound {
     /// An inner packet from TUN. What is no IP packet is counted and dropped.
     pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
         match self.classifier.classify(&packet.bytes) {
-            Some(flow) => self.queues.push(now, packet, &flow),
+            Some(flow) => {
+                let spacing = self.ack_spacing();
+                for (packet, flow) in self.acks.on_packet(now, packet, flow, spacing).into_iter().flatten() {
+                    self.queues.push(now, packet, &flow);
+                }
+            }
             None => self.stats.malformed += 1,
         }
     }
@@ -176,11 +193,20 @@ impl Outbound {
 
     /// When to call `handle_timeout` and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.again.front().map(|b| (deadline(b), "deadline"))
+        let again = self.again.front().map(|b| (deadline(b), "deadline"));
+        let ack = self.acks.poll_timeout().map(|at| (at, "ack"));
+        again.into_iter().chain(ack).min_by_key(|d| d.0)
     }
 
-    /// Gives up what is too old to be sent again.
+    /// Gives up what is too old to be sent again, and lets held acknowledgements go.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((packet, flow)) = self.acks.poll_due(now) {
+            self.queues.push(now, packet, &flow);
+        }
+        self.give_up_old(now);
+    }
+
+    fn give_up_old(&mut self, now: Instant) {
         while self.again.front().is_some_and(|b| now >= deadline(b)) {
             if let Some(bound) = self.again.pop_front() {
                 self.abandon(&bound);
@@ -197,7 +223,7 @@ impl Outbound {
             aqm_dropped: queues.dropped,
             aqm_marked: queues.marked,
             overflow_dropped: queues.overflowed,
-            acks_thinned: queues.thinned,
+            acks_thinned: queues.thinned + self.acks.replaced(),
             again_packets: self.again.len() as u64,
             ..self.stats.clone()
         }
@@ -209,7 +235,7 @@ impl Outbound {
     }
 
     fn poll_again(&mut self, now: Instant) -> Option<(ChannelId, Run)> {
-        self.handle_timeout(now);
+        self.give_up_old(now);
         let head = self.again.front()?;
         let want = Want {
             bytes: head.packet.len() as u64,
@@ -265,6 +291,14 @@ impl Outbound {
             run.extend(self.bind_first(now, lane, want, bound).1);
         }
         Some((channel, run))
+    }
+
+    /// How far apart the acknowledgements of one connection leave: a part of the tunnel's round trip, which
+    /// every inner one contains.
+    fn ack_spacing(&self) -> Duration {
+        let rtt = self.lanes.iter().filter(|l| l.is_up()).map(|l| l.row.min_rtt).min().unwrap_or_default();
+        let spacing = (rtt / self.settings.acks_per_rtt.max(1)).min(ACK_SPACING_MAX);
+        if spacing < ACK_SPACING_MIN || self.settings.acks_per_rtt == 0 { Duration::ZERO } else { spacing }
     }
 
     /// Takes the next packet out of the flow queues and numbers it.
@@ -423,6 +457,11 @@ const RESEND_DEADLINE: Duration = Duration::from_millis(1_000);
 /// The same for bulk flows. A link that falls from 170 to 3 Mbit/s tells of a loss after a second and
 /// more; the far end begins to wait only then. Source: scenario car2.
 const RESEND_DEADLINE_BULK: Duration = Duration::from_millis(3_000);
+/// Bounds of the time between two acknowledgements of a connection: below it pays for no timer.
+const ACK_SPACING_MIN: Duration = Duration::from_millis(1);
+const ACK_SPACING_MAX: Duration = Duration::from_millis(16);
+/// Acknowledgements in a round trip. Source: the simulator.
+const ACKS_PER_RTT: u32 = 8;
 /// Packets waiting to be sent again at most.
 const AGAIN_MAX: usize = 16_384;
 /// Room that a full read of TUN needs.
@@ -487,7 +526,7 @@ mod tests {
     }
 
     fn outbound(t: Instant, balancer: Balancer) -> Outbound {
-        Outbound::new(t, OutboundSettings { balancer, queues: FlowQueueSettings::default() }, [1, 2])
+        Outbound::new(t, OutboundSettings::new(balancer, FlowQueueSettings::default()), [1, 2])
     }
 
     fn drain(o: &mut Outbound, t: Instant) -> Vec<(ChannelId, Bound)> {

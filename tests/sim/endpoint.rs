@@ -78,11 +78,13 @@ impl Endpoint {
             control: knobs.control.clone(),
             ..SendingSettings::new(id(i), base, OVERHEAD)
         };
+        let mut outbound = OutboundSettings::new(balancer, knobs.queues.clone());
+        outbound.acks_per_rtt = knobs.acks_per_rtt.unwrap_or(outbound.acks_per_rtt);
         Endpoint {
             base,
             outbound: Outbound::new(
                 base,
-                OutboundSettings { balancer, queues: knobs.queues.clone() },
+                outbound,
                 [1, 2],
             ),
             inbound: Inbound::new(base, knobs.inbound.clone()),

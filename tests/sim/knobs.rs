@@ -11,12 +11,13 @@ pub struct Knobs {
     pub control: ControlSettings,
     pub queues: FlowQueueSettings,
     pub inbound: InboundSettings,
+    pub acks_per_rtt: Option<u32>,
 }
 
 /// Every name that `Knobs::set` knows.
 pub const NAMES: &str = "target_ms rate_window_ms rate_keep_ms growth_percent pacing_percent bulk_target_ms \
     bulk_interval_ms sparse_target_ms sparse_interval_ms bulk_bdp_percent bulk_rtt_min_ms bulk_bytes_min \
-    sojourn_max_ms sojourn_bytes_min quantum thin_acks_ms hold_max_ms";
+    sojourn_max_ms sojourn_bytes_min quantum thin_acks_ms hold_max_ms acks_per_rtt";
 
 impl Knobs {
     /// Sets one value; names end in their unit.
@@ -41,6 +42,7 @@ impl Knobs {
             "sojourn_bytes_min" => q.sojourn_bytes_min = v as u64,
             "quantum" => q.quantum = v as u32,
             "thin_acks_ms" => q.thin_acks_after = (v > 0.0).then_some(ms),
+            "acks_per_rtt" => self.acks_per_rtt = Some(v as u32),
             "hold_max_ms" => self.inbound.hold_max = ms,
             _ => return Err(format!("{name}: no such setting; there are {NAMES}")),
         }

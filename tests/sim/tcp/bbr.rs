@@ -21,8 +21,8 @@ enum Mode {
 /// A delivery rate sample of one acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub struct RateSample {
-    /// Segments a nanosecond.
-    pub rate: f64,
+    /// Segments a nanosecond; `None` when the samples are closer than a round trip can be (tcp_rate.c).
+    pub rate: Option<f64>,
     pub app_limited: bool,
     /// Value of `delivered` when the newest acknowledged segment was sent.
     pub prior_delivered: u64,
@@ -88,16 +88,16 @@ impl Bbr {
 
     /// An acknowledgement; `in_flight` after it, `lost` whether the window must fall to what flies.
     pub fn on_ack(&mut self, now: u64, s: RateSample, rtt: Option<u64>, delivered: u64, in_flight: u32) {
-        let new_round = s.prior_delivered >= self.round_end;
+        let new_round = s.rate.is_some() && s.prior_delivered >= self.round_end;
         if new_round {
             self.round_end = delivered;
             self.rounds += 1;
         }
-        if !s.app_limited || s.rate >= self.rate() {
-            while self.rates.back().is_some_and(|r| r.1 <= s.rate) {
+        if let Some(rate) = s.rate.filter(|&rate| !s.app_limited || rate >= self.rate()) {
+            while self.rates.back().is_some_and(|r| r.1 <= rate) {
                 self.rates.pop_back();
             }
-            self.rates.push_back((self.rounds, s.rate));
+            self.rates.push_back((self.rounds, rate));
         }
         while self.rates.len() > 1 && self.rates.front().is_some_and(|r| r.0 + 10 < self.rounds) {
             self.rates.pop_front();

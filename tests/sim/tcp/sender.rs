@@ -476,12 +476,10 @@ impl Sender {
             return;
         };
         let interval = (seg.sent.saturating_sub(seg.first_sent)).max(now.saturating_sub(seg.delivered_at));
+        let rate = (delivered - seg.prior_delivered) as f64 / interval.max(1) as f64;
         let Control::Bbr(b) = &mut self.control else { return };
-        if interval < b.min_rtt / 2 {
-            return;
-        }
         let sample = RateSample {
-            rate: (delivered - seg.prior_delivered) as f64 / interval.max(1) as f64,
+            rate: (interval >= self.min_rtt).then_some(rate),
             app_limited: seg.app_limited,
             prior_delivered: seg.prior_delivered,
             acked: news.delivered,

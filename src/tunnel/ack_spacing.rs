@@ -1,0 +1,224 @@
+//! Spaces the acknowledgements of each TCP connection: a few in a round trip, each telling more.
+//!
+//! HyStart ends a slow start when eight samples of one round trip are all some milliseconds late, and takes a radio
+//! link's jitter, or the step from one link to two, for a full pipe: downloads began at a tenth of the links'
+//! rate and took seconds to find the rest. With fewer samples it has no opinion, and the window grows until the
+//! flow queue's management ends it. Fewer acknowledgements are fewer packets, too, for both ends and a thin
+//! uplink.
+//!
+//! ```text
+//!   came less than `spacing` after the last that left --> held, and gives way to a newer one
+//!     --spacing over--> leaves      --anything else of its connection comes--> leaves before that
+//! ```
+//! Not for: an acknowledgement that says more than a higher number (a repeated number, SACK, ECN echo, FIN, data):
+//! it leaves at once.
+
+use super::classify::Flow;
+use super::thin_acks::WaitingAck;
+use crate::units::Packet;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// What leaves, in this order.
+pub(super) type Leaving = [Option<(Packet, Flow)>; 2];
+
+/// A table of connections by flow tag.
+pub(super) struct AckSpacing {
+    rows: Vec<Row>,
+    due: BTreeSet<(Instant, u16)>,
+    replaced: u64,
+}
+
+#[derive(Clone, Default)]
+struct Row {
+    /// `Flow::hash` of the connection that uses the row.
+    name: u64,
+    /// Highest number that came.
+    number: u32,
+    /// When an acknowledgement last left.
+    left_at: Option<Instant>,
+    /// Acknowledgements that came, up to `FREE`.
+    count: u8,
+    held: Option<Held>,
+}
+
+#[derive(Clone)]
+struct Held {
+    packet: Packet,
+    flow: Flow,
+    due: Instant,
+}
+
+impl AckSpacing {
+    pub(super) fn new() -> AckSpacing {
+        AckSpacing { rows: vec![Row::default(); ROWS], due: BTreeSet::new(), replaced: 0 }
+    }
+
+    /// A packet from TUN. `spacing` is how far apart acknowledgements of a connection leave; zero: no rule.
+    pub(super) fn on_packet(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        flow: Flow,
+        spacing: Duration,
+    ) -> Leaving {
+        let index = flow.tag.0 % ROWS as u16;
+        let row = &mut self.rows[usize::from(index)];
+        if row.name != flow.hash {
+            if !flow.is_tcp() {
+                return [None, Some((packet, flow))];
+            }
+            let before = self.take(index);
+            self.rows[usize::from(index)] = Row { name: flow.hash, ..Row::default() };
+            return [before, self.let_go(now, index, packet, flow)];
+        }
+        let rises = |ack: WaitingAck| (1..1 << 30).contains(&ack.number.wrapping_sub(row.number));
+        let ack = WaitingAck::of(&flow).filter(|ack| ack.is_replaceable && rises(*ack));
+        let due = row.left_at.map(|at| at + spacing).filter(|at| now < *at && row.count >= FREE);
+        let (Some(ack), Some(due)) = (ack, due) else {
+            let before = self.take(index);
+            return [before, self.let_go(now, index, packet, flow)];
+        };
+        row.number = ack.number;
+        match &mut row.held {
+            Some(held) => {
+                (held.packet, held.flow) = (packet, flow);
+                self.replaced += 1;
+            }
+            None => {
+                row.held = Some(Held { packet, flow, due });
+                self.due.insert((due, index));
+            }
+        }
+        [None, None]
+    }
+
+    /// A held acknowledgement whose time has come. Call until `None`.
+    pub(super) fn poll_due(&mut self, now: Instant) -> Option<(Packet, Flow)> {
+        let &(_, index) = self.due.first().filter(|(at, _)| *at <= now)?;
+        self.rows[usize::from(index)].left_at = Some(now);
+        self.take(index)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.first().map(|&(at, _)| at)
+    }
+
+    /// Acknowledgements that gave way to newer ones.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    fn let_go(&mut self, now: Instant, index: u16, packet: Packet, flow: Flow) -> Option<(Packet, Flow)> {
+        let row = &mut self.rows[usize::from(index)];
+        if let Some(ack) = WaitingAck::of(&flow) {
+            row.number = ack.number;
+            row.left_at = Some(now);
+            row.count = (row.count + 1).min(FREE);
+        }
+        Some((packet, flow))
+    }
+
+    fn take(&mut self, index: u16) -> Option<(Packet, Flow)> {
+        let held = self.rows[usize::from(index)].held.take()?;
+        self.due.remove(&(held.due, index));
+        Some((held.packet, held.flow))
+    }
+}
+
+/// Connections known at a time, a power of two; when two share a row, neither is held up.
+const ROWS: usize = 2_048;
+/// Acknowledgements of a connection that leave at once: its first round trip has ten packets (RFC 6928), and no
+/// slow start ends there.
+const FREE: u8 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::classify::{tests as make, Classifier};
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SPACING: Duration = Duration::from_millis(6);
+
+    #[test]
+    fn a_connections_first_acknowledgements_leave_at_once_and_then_one_in_a_while() {
+        let mut bench = Bench::new();
+        for n in 0..u32::from(FREE) {
+            assert_eq!(bench.ack(0, 1, n), [n]);
+        }
+        assert_eq!(bench.ack(1, 1, 50), []);
+        assert_eq!(bench.ack(2, 1, 60), []);
+        assert_eq!(bench.due(5), []);
+        assert_eq!(bench.due(6), [60]);
+        assert_eq!(bench.spacing.replaced(), 1);
+        assert_eq!(bench.ack(30, 1, 70), [70], "after a pause at once");
+        assert!(bench.spacing.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn what_says_more_than_a_number_leaves_at_once_behind_what_was_held() {
+        let mut bench = Bench::started();
+        assert_eq!(bench.ack(1, 1, 50), []);
+        assert_eq!(bench.ack(2, 1, 50), [50, 50], "a repeated number");
+        assert_eq!(bench.ack(3, 1, 60), []);
+        let sack = [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        assert_eq!(bench.push(4, &make::tcp4(1, 2, 16, 61, &sack, 0)), [60, 61]);
+        assert_eq!(bench.ack(5, 1, 70), []);
+        assert_eq!(bench.push(5, &make::tcp4(1, 2, 16, 80, &[], 500)), [70, 80], "data");
+        assert!(bench.due(100).is_empty());
+    }
+
+    #[test]
+    fn connections_do_not_hold_each_other_up() {
+        let mut bench = Bench::started();
+        assert_eq!(bench.ack(1, 1, 50), []);
+        assert_eq!(bench.ack(1, 2, 1), [1]);
+        assert_eq!(bench.due(6), [50]);
+    }
+
+    #[test]
+    fn without_a_spacing_nothing_is_held() {
+        let mut bench = Bench::started();
+        bench.apart = Duration::ZERO;
+        assert_eq!(bench.ack(0, 1, 50), [50]);
+    }
+
+    struct Bench {
+        spacing: AckSpacing,
+        classifier: Classifier,
+        start: Instant,
+        apart: Duration,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let classifier = Classifier::new([1, 2]);
+            Bench { spacing: AckSpacing::new(), classifier, start: Instant::now(), apart: SPACING }
+        }
+
+        /// With connection 1 past its first acknowledgements.
+        fn started() -> Bench {
+            let mut bench = Bench::new();
+            (0..u32::from(FREE)).for_each(|n| _ = bench.ack(0, 1, n));
+            bench
+        }
+
+        fn ack(&mut self, ms: u32, port: u16, number: u32) -> Vec<u32> {
+            self.push(ms, &make::tcp4(port, 2, 16, number, &[], 0))
+        }
+
+        /// The numbers of what leaves.
+        fn push(&mut self, ms: u32, packet: &[u8]) -> Vec<u32> {
+            let flow = self.classifier.classify(packet).unwrap();
+            let now = self.start + MS * ms;
+            let out = self.spacing.on_packet(now, Packet::complete(packet), flow, self.apart);
+            out.into_iter().flatten().map(|(_, flow)| flow.tcp.unwrap().ack).collect()
+        }
+
+        fn due(&mut self, ms: u32) -> Vec<u32> {
+            let now = self.start + MS * ms;
+            let due = std::iter::from_fn(|| self.spacing.poll_due(now));
+            due.map(|(_, flow)| flow.tcp.unwrap().ack).collect()
+        }
+    }
+}
