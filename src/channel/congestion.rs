@@ -154,6 +154,13 @@ impl Congestion {
         self.set_cwnd(now, s, rtt.smoothed(), rate, target);
     }
 
+    /// The newest packet's one-way delay, before losses are judged: was there a queue?
+    pub fn on_delay(&mut self, now: Instant, owd_us: i64) {
+        if self.delay.above_base_us(owd_us) >= self.settings.target.as_micros() as i64 {
+            self.queued_at = Some(now);
+        }
+    }
+
     fn note_gap(&mut self, now: Instant) {
         if let Some(last) = self.last_ack {
             let gap = now.saturating_duration_since(last).min(GAP_MAX);
@@ -164,9 +171,6 @@ impl Congestion {
 
     fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: Duration, rate: Rate, target: Duration) {
         let queue = Duration::from_micros(self.delay.queue_us() as u64);
-        if queue >= target {
-            self.queued_at = Some(now);
-        }
         let policed = self.is_policed(now, queue, target);
         let prop = self.path() + self.ack_gap.saturating_sub(GAP_FREE);
         let room = if policed { Duration::ZERO } else { target };
@@ -278,7 +282,7 @@ impl Congestion {
         self.path.min()
     }
 
-    /// When the queue was last at or above its target.
+    /// When the queue was last at or above the target of the settings.
     pub fn queued_at(&self) -> Option<Instant> {
         self.queued_at
     }

@@ -31,7 +31,7 @@ pub struct SendRow {
     /// When `state` began.
     pub since: Instant,
     /// Bytes that may be bound to this channel, counted since it was made: what was taken over so
-    /// far plus the room in the window. The balancer keeps the sum of what it has bound; the
+    /// far plus the room in the window, less what is in flight beyond it. The balancer keeps the sum of what it has bound; the
     /// difference is the credit.
     pub granted_bytes: u64,
     /// Bytes taken over from the balancer so far.

@@ -190,7 +190,11 @@ impl SessionStats {
     /// Puts a sender's row in.
     pub fn set_send(&self, row: SendRow) -> Told {
         let mut rows = self.rows.lock();
-        let seen = rows.seen_bytes.get(usize::from(row.id.0)).copied().unwrap_or_default();
+        let seen = rows.seen_bytes.get_mut(usize::from(row.id.0)).map_or(0, |seen| {
+            // A window that shrinks takes credit back; what comes after that is news again.
+            *seen = row.granted_bytes.min(*seen);
+            *seen
+        });
         let Some(place) = rows.send.get_mut(usize::from(row.id.0)) else { return Told::default() };
         let news = place.as_ref().is_none_or(|old| old.state != row.state);
         let id = row.id;

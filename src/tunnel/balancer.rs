@@ -50,6 +50,11 @@ impl Lane {
         self.row.granted_bytes as i64 - self.bound_bytes as i64
     }
 
+    /// What sparse packets may take beyond the credit: some packets, and no more queue than the target again.
+    fn overdraft(&self) -> i64 {
+        (self.speed().bytes_in(OVERDRAFT_TIME) as i64).clamp(OVERDRAFT_MIN, OVERDRAFT_MAX)
+    }
+
     /// Bytes bound and not yet in flight.
     fn waiting(&self) -> u64 {
         self.row.queued_bytes + self.bound_bytes.saturating_sub(self.row.taken_bytes)
@@ -105,7 +110,7 @@ pub(super) struct Want {
 /// Index of the lane to take `want`, or `None` to wait.
 pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<usize> {
     if want.sparse {
-        return earliest(lanes, want, OVERDRAFT, None);
+        return earliest(lanes, want, None);
     }
     match kind {
         Balancer::Adaptive | Balancer::Redundant => adaptive(lanes, want),
@@ -116,13 +121,13 @@ pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<u
 
 /// The lane for a second copy: the next earliest.
 pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> {
-    earliest(lanes, want, OVERDRAFT, Some(first))
+    earliest(lanes, want, Some(first))
 }
 
-fn earliest(lanes: &[Lane], want: Want, overdraft: i64, except: Option<usize>) -> Option<usize> {
+fn earliest(lanes: &[Lane], want: Want, except: Option<usize>) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
     let open = |lane: &Lane| {
-        lane.is_up() && want.avoid != Some(lane.id()) && lane.credit() + overdraft >= want.bytes as i64
+        lane.is_up() && want.avoid != Some(lane.id()) && lane.credit() + lane.overdraft() >= want.bytes as i64
     };
     let candidates = lanes.iter().enumerate().filter(|(at, lane)| Some(*at) != except && open(lane));
     candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(want.bytes), reference)).map(|(at, _)| at)
@@ -166,8 +171,11 @@ pub(super) fn wrapped(us: i64, reference: i64) -> i64 {
 const WRAP_US: i64 = (1 << 24) * 16;
 /// A lane without a measured rate counts as this fast, bytes per second.
 const RATE_FLOOR: u64 = 10_000;
-/// Sparse packets may overdraw a window by this much: eight packets.
-const OVERDRAFT: i64 = 12_000;
+/// Sparse packets may overdraw a window by so much, bytes: two to eight full packets. Source: scenario asym, where
+/// acknowledgements took 12,000 again and again, until the uplink's queue was a second long.
+const OVERDRAFT_MIN: i64 = 3_000;
+const OVERDRAFT_MAX: i64 = 12_000;
+const OVERDRAFT_TIME: Duration = Duration::from_millis(15);
 /// Times its backlog that a flow past its youth lets a slow channel be later. Source: three-mixed, where
 /// with 1 the 80 ms link carried a third of what it could and the download got 0.82 of the links.
 const OLD_PATIENCE: i64 = 3;

@@ -29,12 +29,14 @@ pub(super) struct Codel {
 impl Codel {
     /// Judges the packet at the head, which waited for `sojourn`: true when it should carry a signal.
     ///
-    /// `is_long` says whether the queue is too long apart from the wait (RFC 8289: more than one MTU).
+    /// `is_long` says whether the queue is too long apart from the wait (RFC 8289: more than one MTU). The next
+    /// signal comes no sooner than `answer`, when the flow can have answered this one.
     pub(super) fn on_head(
         &mut self,
         at: Duration,
         sojourn: Duration,
         is_long: bool,
+        answer: Duration,
         s: CodelSettings,
     ) -> bool {
         if sojourn < s.target || !is_long {
@@ -49,7 +51,7 @@ impl Codel {
             Some(next) if at < next => return false,
             Some(next) => {
                 self.count += 1;
-                self.next = Some(next + self.step(s));
+                self.next = Some((next + self.step(s)).max(at + answer));
             }
             None => {
                 // A series soon after the last one goes on where that stood (RFC 8289 section 5.4).
@@ -57,7 +59,7 @@ impl Codel {
                 let grown = self.count - self.last_count;
                 self.count = if is_soon && grown > 1 { grown } else { 1 };
                 self.last_count = self.count;
-                self.next = Some(at + self.step(s));
+                self.next = Some(at + self.step(s).max(answer));
             }
         }
         true
@@ -88,16 +90,16 @@ mod tests {
     #[test]
     fn a_burst_shorter_than_the_interval_is_left_alone() {
         let mut c = Codel::default();
-        let signals = (0..99).filter(|&t| c.on_head(ms(t), ms(50), true, S)).count();
+        let signals = (0..99).filter(|&t| c.on_head(ms(t), ms(50), true, ms(0), S)).count();
         assert_eq!(signals, 0);
-        assert!(!c.on_head(ms(99), ms(10), true, S));
-        assert!(!c.on_head(ms(120), ms(50), true, S), "the interval begins anew");
+        assert!(!c.on_head(ms(99), ms(10), true, ms(0), S));
+        assert!(!c.on_head(ms(120), ms(50), true, ms(0), S), "the interval begins anew");
     }
 
     #[test]
     fn signals_come_faster_while_the_queue_stands() {
         let mut c = Codel::default();
-        let at: Vec<u64> = (0..1000).filter(|&t| c.on_head(ms(t), ms(50), true, S)).collect();
+        let at: Vec<u64> = (0..1000).filter(|&t| c.on_head(ms(t), ms(50), true, ms(0), S)).collect();
         assert_eq!(&at[..4], &[100, 200, 271, 329]);
         let gaps: Vec<u64> = at.windows(2).map(|w| w[1] - w[0]).collect();
         assert!(gaps.last().unwrap() < &45);
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn a_short_queue_is_never_signalled() {
         let mut c = Codel::default();
-        assert!((0..1000).all(|t| !c.on_head(ms(t), ms(500), false, S)));
+        assert!((0..1000).all(|t| !c.on_head(ms(t), ms(500), false, ms(0), S)));
     }
 
     fn ms(t: u64) -> Duration {

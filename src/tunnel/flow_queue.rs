@@ -41,6 +41,8 @@ pub struct FlowQueueSettings {
     pub sparse: CodelSettings,
     /// Rule for the others, while they hold more than their share of `bulk_bdp_percent`.
     pub bulk: CodelSettings,
+    /// The same while a third and more of all that the flow ever sent waits here.
+    pub bulk_slow_start_interval: Duration,
     /// What bulk flows may hold together: this share of peak rate x round trip.
     pub bulk_bdp_percent: u32,
     /// Shortest round trip counted in that: the inner connection's is longer than the tunnel's.
@@ -69,6 +71,7 @@ impl Default for FlowQueueSettings {
             sparse_rate: SparseSettings { burst_bytes: 6_000, rate_min: Rate(8_000), rate_max: Rate(64_000) },
             sparse: CodelSettings { target: ms(15), interval: ms(100) },
             bulk: CodelSettings { target: ms(120), interval: ms(300) },
+            bulk_slow_start_interval: ms(100),
             bulk_bdp_percent: 120,
             bulk_rtt_min: ms(100),
             bulk_bytes_min: 30_000,
@@ -357,12 +360,19 @@ impl FlowQueues {
                 return;
             }
             let (rule, bytes_max) = match queue.class {
+                // A slow start doubles its queue while CoDel makes up its mind.
+                Some(Class::Bulk) if queue.bytes * 3 > self.rates.total(head.flow) => {
+                    let interval = self.settings.bulk_slow_start_interval;
+                    (CodelSettings { interval, ..self.settings.bulk }, bulk_bytes_max)
+                }
                 Some(Class::Bulk) => (self.settings.bulk, bulk_bytes_max),
                 _ => (self.settings.sparse, u64::from(self.settings.quantum)),
             };
             let sojourn = at.saturating_sub(head.queued);
             queue.is_judged = true;
-            if !queue.codel.on_head(at, sojourn, queue.bytes > bytes_max, rule) {
+            // What a TCP flow repeats waits as long as this packet did, and until then more losses only add up.
+            let answer = if head.is_tcp { sojourn } else { Duration::ZERO };
+            if !queue.codel.on_head(at, sojourn, queue.bytes > bytes_max, answer, rule) {
                 return;
             }
             if head.is_ect {

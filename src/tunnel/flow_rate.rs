@@ -26,6 +26,8 @@ pub(super) struct FlowRates {
 struct Bucket {
     level_bytes: u32,
     at_ms: u32,
+    /// Bytes since the flow last paused.
+    total: u32,
 }
 
 impl FlowRates {
@@ -38,12 +40,18 @@ impl FlowRates {
         self.leak = quarter.min(self.settings.rate_max).max(self.settings.rate_min);
     }
 
+    /// Bytes that the flow has sent since it last paused.
+    pub(super) fn total(&self, flow: FlowTag) -> u64 {
+        u64::from(self.buckets[usize::from(flow.0) % BUCKETS].total)
+    }
+
     /// A packet of the flow came at `at`, since some start: what the flow is with it.
     pub(super) fn on_packet(&mut self, at: Duration, flow: FlowTag, bytes: usize) -> Class {
         let bucket = &mut self.buckets[usize::from(flow.0) % BUCKETS];
         // Wraps after 49 days; then one bucket leaks too much once.
         let at_ms = at.as_millis() as u32;
         let waited = Duration::from_millis(u64::from(at_ms.wrapping_sub(bucket.at_ms)));
+        bucket.total = if waited > PAUSE { 0 } else { bucket.total }.saturating_add(bytes as u32);
         let leaked = u32::try_from(self.leak.bytes_in(waited)).unwrap_or(u32::MAX);
         if leaked > 0 {
             bucket.at_ms = at_ms;
@@ -58,7 +66,9 @@ impl FlowRates {
     }
 }
 
-/// Buckets, 8 bytes each.
+/// After such a pause a flow counts as new.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Buckets, 12 bytes each.
 const BUCKETS: usize = 8192;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!
 //! Not for: windows (channel/), order at the far end (`inbound.rs`).
 
-use super::ack_spacing::AckSpacing;
+use super::ack_spacing::{AckSpacing, Spacing};
 use super::balancer::{choose, second, Lane, Want};
 use super::classify::Classifier;
 use super::flow_queue::{FlowQueueSettings, FlowQueues};
@@ -294,11 +294,19 @@ impl Outbound {
     }
 
     /// How far apart the acknowledgements of one connection leave: a part of the tunnel's round trip, which
-    /// every inner one contains.
-    fn ack_spacing(&self) -> Duration {
-        let rtt = self.lanes.iter().filter(|l| l.is_up()).map(|l| l.row.min_rtt).min().unwrap_or_default();
-        let spacing = (rtt / self.settings.acks_per_rtt.max(1)).min(ACK_SPACING_MAX);
-        if spacing < ACK_SPACING_MIN || self.settings.acks_per_rtt == 0 { Duration::ZERO } else { spacing }
+    /// every inner one contains. A young connection uses one channel, perhaps the fastest.
+    fn ack_spacing(&self) -> Spacing {
+        let part = |rtt: Option<Duration>| {
+            let spacing = rtt.unwrap_or_default() / self.settings.acks_per_rtt.max(1);
+            let off = spacing < ACK_SPACING_MIN || self.settings.acks_per_rtt == 0;
+            if off {
+                Duration::ZERO
+            } else {
+                spacing.min(ACK_SPACING_MAX)
+            }
+        };
+        let rtts = || self.lanes.iter().filter(|l| l.is_up() && !l.held).map(|l| l.row.smoothed_rtt);
+        Spacing { young: part(rtts().min()), old: part(rtts().max()) }
     }
 
     /// Takes the next packet out of the flow queues and numbers it.
@@ -461,7 +469,7 @@ const RESEND_DEADLINE_BULK: Duration = Duration::from_millis(3_000);
 const ACK_SPACING_MIN: Duration = Duration::from_millis(1);
 const ACK_SPACING_MAX: Duration = Duration::from_millis(16);
 /// Acknowledgements in a round trip. Source: the simulator.
-const ACKS_PER_RTT: u32 = 8;
+const ACKS_PER_RTT: u32 = 6;
 /// Packets waiting to be sent again at most.
 const AGAIN_MAX: usize = 16_384;
 /// Room that a full read of TUN needs.

@@ -82,11 +82,7 @@ impl Endpoint {
         outbound.acks_per_rtt = knobs.acks_per_rtt.unwrap_or(outbound.acks_per_rtt);
         Endpoint {
             base,
-            outbound: Outbound::new(
-                base,
-                outbound,
-                [1, 2],
-            ),
+            outbound: Outbound::new(base, outbound, [1, 2]),
             inbound: Inbound::new(base, knobs.inbound.clone()),
             sending: (0..links).map(|i| Sending::new(base, settings(i))).collect(),
             receiving: (0..links).map(|i| Receiving::new(base, id(i), base)).collect(),

@@ -16,7 +16,7 @@ pub struct Knobs {
 
 /// Every name that `Knobs::set` knows.
 pub const NAMES: &str = "target_ms rate_window_ms rate_keep_ms growth_percent pacing_percent bulk_target_ms \
-    bulk_interval_ms sparse_target_ms sparse_interval_ms bulk_bdp_percent bulk_rtt_min_ms bulk_bytes_min \
+    bulk_interval_ms slow_start_ms sparse_target_ms sparse_interval_ms bulk_bdp_percent bulk_rtt_min_ms bulk_bytes_min \
     sojourn_max_ms sojourn_bytes_min quantum thin_acks_ms hold_max_ms acks_per_rtt";
 
 impl Knobs {
@@ -32,6 +32,7 @@ impl Knobs {
             "growth_percent" => c.growth_percent = v as u64,
             "pacing_percent" => c.pacing_percent = v as u64,
             "bulk_target_ms" => q.bulk.target = ms,
+            "slow_start_ms" => q.bulk_slow_start_interval = ms,
             "bulk_interval_ms" => q.bulk.interval = ms,
             "sparse_target_ms" => q.sparse.target = ms,
             "sparse_interval_ms" => q.sparse.interval = ms,
