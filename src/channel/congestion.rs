@@ -49,13 +49,19 @@ impl Default for ControlSettings {
     }
 }
 
+/// Bytes found lost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewlyLost {
+    pub all: u64,
+    /// Sent after a queue was last seen (`Congestion::queued_at`): no overflow of one.
+    pub unqueued: u64,
+}
+
 /// What an acknowledgement of this channel brought.
 #[derive(Clone, Copy, Debug)]
 pub struct AckSample {
     pub newly_acked: u64,
-    pub newly_lost: u64,
-    /// Part of `newly_lost` that was sent after a queue was last seen (`Congestion::queued_at`): no overflow of one.
-    pub lost_unqueued: u64,
+    pub newly_lost: NewlyLost,
     /// What was in flight before it came.
     pub in_flight: u64,
     /// Round-trip time of the newest packet, unless the acknowledgement took another channel.
@@ -115,8 +121,8 @@ impl Congestion {
     /// An acknowledgement with news.
     pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &Rtt) {
         self.note_gap(now);
-        self.loss.add(now, s.newly_acked, s.newly_lost);
-        self.unqueued.add(now, s.newly_acked, s.lost_unqueued);
+        self.loss.add(now, s.newly_acked, s.newly_lost.all);
+        self.unqueued.add(now, s.newly_acked, s.newly_lost.unqueued);
         let window = self.rate_window();
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));

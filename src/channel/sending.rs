@@ -7,7 +7,7 @@
 //!
 //! Not for: choosing channels (tunnel/outbound.rs), sealing and sockets (threads).
 
-use super::congestion::{AckSample, Congestion, ControlSettings};
+use super::congestion::{AckSample, Congestion, ControlSettings, NewlyLost};
 use super::liveness::Liveness;
 use super::loss::Loss;
 use super::meter::Meter;
@@ -146,20 +146,11 @@ impl Sending {
         if let Some(owd_us) = owd_us {
             self.congestion.on_delay(now, owd_us);
         }
-        let (newly_lost, lost_unqueued) = self.detect_loss(now);
+        let newly_lost = self.detect_loss(now);
         if let Some(((_, packet), owd_us)) = newest.zip(owd_us) {
             let app_limited = packet.app_limited;
             let newly_acked = news.bytes;
-            let sample = AckSample {
-                newly_acked,
-                newly_lost,
-                lost_unqueued,
-                in_flight,
-                rtt,
-                owd_us,
-                arrived,
-                app_limited,
-            };
+            let sample = AckSample { newly_acked, newly_lost, in_flight, rtt, owd_us, arrived, app_limited };
             self.congestion.on_ack(now, sample, &self.rtt);
             self.set_pace(now);
         }
@@ -315,16 +306,14 @@ impl Sending {
         })
     }
 
-    /// Bytes lost, and those of them that were sent after a queue was last seen.
-    fn detect_loss(&mut self, now: Instant) -> (u64, u64) {
+    fn detect_loss(&mut self, now: Instant) -> NewlyLost {
         let lost = self.loss.detect(now, &self.ring, &self.rtt);
         let queued_at = self.congestion.queued_at();
-        let (mut bytes, mut unqueued) = (0, 0);
+        let mut news = NewlyLost::default();
         for number in lost {
             self.counters.lost += 1;
-            bytes += PACKET_BYTES;
-            let sent = self.ring.time_sent(number);
-            unqueued += if sent > queued_at { PACKET_BYTES } else { 0 };
+            news.all += PACKET_BYTES;
+            news.unqueued += if self.ring.time_sent(number) > queued_at { PACKET_BYTES } else { 0 };
             if let Some((flow, seq)) = self.ring.handed_back(number) {
                 self.returned.push_back(Returned::Gone(flow, seq));
             }
@@ -332,7 +321,7 @@ impl Sending {
                 give_back(&mut self.returned, bound);
             }
         }
-        (bytes, unqueued)
+        news
     }
 
     /// The link has become slow and packets are stuck in its queue: they go again elsewhere, while the
