@@ -389,7 +389,7 @@ impl LossMeter {
 /// A full packet on the wire, bytes.
 const PACKET: u64 = 1_500;
 /// Window before anything is known. Source: RFC 6928.
-pub const INITIAL_CWND: u64 = 10 * PACKET;
+pub const INITIAL_CWND: u64 = 15 * PACKET;
 /// Least window: two packets keep the acknowledgements coming.
 pub const MIN_CWND: u64 = 2 * PACKET;
 /// Most that start-up may put in flight before there is a rate.

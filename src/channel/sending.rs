@@ -137,7 +137,7 @@ impl Sending {
         }
         self.loss.on_acked(largest);
         let newest = news.newest.as_ref().filter(|n| n.0 == ack.about);
-        let rtt = newest.filter(|_| !ack.detour).map(|(_, packet)| {
+        let rtt = newest.map(|(_, packet)| {
             let delay = Duration::from_micros(u64::from(ack.ack_delay_us)).min(ACK_DELAY_BELIEVED);
             self.rtt.on_sample(now.saturating_duration_since(packet.time_sent), delay);
             self.rtt.latest()

@@ -467,7 +467,7 @@ const RESEND_DEADLINE: Duration = Duration::from_millis(1_000);
 const RESEND_DEADLINE_BULK: Duration = Duration::from_millis(3_000);
 /// Bounds of the time between two acknowledgements of a connection: below it pays for no timer.
 const ACK_SPACING_MIN: Duration = Duration::from_millis(1);
-const ACK_SPACING_MAX: Duration = Duration::from_millis(16);
+const ACK_SPACING_MAX: Duration = Duration::from_millis(60);
 /// Acknowledgements in a round trip. Source: the simulator.
 const ACKS_PER_RTT: u32 = 6;
 /// Packets waiting to be sent again at most.
