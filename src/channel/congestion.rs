@@ -149,6 +149,7 @@ impl Congestion {
             target: target + rate.time_for(2 * PACKET).min(TARGET_MAX),
             rate_window: keep,
             app_limited: s.app_limited,
+            lumpy: target > self.settings.target,
         };
         let moved = self.delay.on_sample(now, s.owd_us, rtt.smoothed(), state);
         if moved > 0 {

@@ -5,6 +5,7 @@
 //!
 //!   Quiet --q high though the window shrank--> Testing --rate followed the window--> base moved, Quiet
 //!                                                `--queue followed the window--> Quiet, not again for 1 s
+//!   Quiet --q keeps the window from growing for 1, 2, 4 ... s--> Testing (jitter that only ever adds looks like q)
 //!   Quiet --nothing near the base for 10 s--> Draining --one round--> base = smallest owd of the drain
 //! ```
 //! Why: a controller that believes an old base after the path has become longer (satellite,
@@ -19,10 +20,16 @@ use std::time::{Duration, Instant};
 pub struct Delay {
     base_us: Option<i64>,
     latest_us: i64,
+    /// The queue, smoothed over a round trip: jitter is not to end a doubt.
+    smooth_us: i64,
+    smooth_at: Instant,
     /// When the delay was last close to its base.
     near_base_at: Instant,
     /// Since when the queue has been above the target, and the window then.
     high_since: Option<(Instant, u64)>,
+    /// Since when the queue has kept the window from growing, and how long that is believed.
+    blocked_since: Option<Instant>,
+    believed: Duration,
     recent: [(Instant, i64); 2],
     mode: Mode,
     not_before: Instant,
@@ -50,8 +57,12 @@ impl Delay {
         Delay {
             base_us: None,
             latest_us: 0,
+            smooth_us: 0,
+            smooth_at: now,
             near_base_at: now,
             high_since: None,
+            blocked_since: None,
+            believed: BELIEVED_MIN,
             recent: [(now, i64::MAX); 2],
             mode: Mode::Quiet,
             not_before: now,
@@ -64,6 +75,10 @@ impl Delay {
         let base = self.base_us.unwrap_or(owd_us);
         let base = base.min(owd_us);
         self.base_us = Some(base);
+        let passed = now.saturating_duration_since(self.smooth_at).as_micros() as i64;
+        let over = rtt.max(SMOOTH_MIN).as_micros() as i64;
+        self.smooth_us += (owd_us - base - self.smooth_us) * passed.min(over) / over;
+        self.smooth_at = now;
         let slice = rtt.max(Duration::from_millis(20));
         if now.saturating_duration_since(self.recent[0].0) > slice {
             self.recent[1] = self.recent[0];
@@ -86,7 +101,9 @@ impl Delay {
                 }
                 self.leave(now, rtt);
                 let faster = w.rate.0 * 100 >= rate.0 * 112;
-                if faster && self.queue_us() <= queue_us + TEST_NOISE_US {
+                let follows = faster && self.smooth_us <= queue_us + TEST_NOISE_US;
+                self.believed = if follows { BELIEVED_MIN } else { (self.believed * 2).min(BELIEVED_MAX) };
+                if follows {
                     return self.rebase(now, self.recent[0].1.min(self.recent[1].1));
                 }
             }
@@ -107,7 +124,7 @@ impl Delay {
 
     /// Looks for the two reasons to act while quiet.
     fn watch(&mut self, now: Instant, rtt: Duration, w: Window) {
-        let high = self.queue_us() > w.target.as_micros() as i64;
+        let high = self.smooth_us > w.target.as_micros() as i64;
         match (high, self.high_since) {
             (false, _) => self.high_since = None,
             (true, None) => self.high_since = Some((now, w.cwnd)),
@@ -117,10 +134,20 @@ impl Delay {
                 let shrank = w.cwnd * 100 <= cwnd * SHRANK_PERCENT || w.at_floor || very_long;
                 if long && shrank && !w.app_limited && now >= self.not_before {
                     let until = now + rtt + w.rate_window.max(rtt / 2);
-                    self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.queue_us() };
+                    self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.smooth_us };
                     return;
                 }
             }
+        }
+        let free = self.smooth_us * 2 < w.target.as_micros() as i64 || w.app_limited || w.lumpy;
+        let since = *self.blocked_since.get_or_insert(now);
+        if free {
+            self.blocked_since = None;
+        } else if now.saturating_duration_since(since) > self.believed.max(rtt * 8) && now >= self.not_before
+        {
+            let until = now + rtt + w.rate_window.max(rtt / 2);
+            self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.smooth_us };
+            return;
         }
         let stale = now.saturating_duration_since(self.near_base_at) > BASE_STALE;
         if stale && !w.app_limited && now >= self.not_before {
@@ -133,12 +160,14 @@ impl Delay {
     fn leave(&mut self, now: Instant, rtt: Duration) {
         self.mode = Mode::Quiet;
         self.high_since = None;
+        self.blocked_since = None;
         self.not_before = now + TEST_PAUSE.max(rtt * 3);
     }
 
     fn rebase(&mut self, now: Instant, to_us: i64) -> i64 {
         let from = self.base_us.unwrap_or(to_us);
         self.base_us = Some(to_us);
+        self.smooth_us = (self.latest_us - to_us).max(0);
         self.near_base_at = now;
         to_us - from
     }
@@ -185,6 +214,8 @@ pub struct Window {
     /// Time over which the rate is measured.
     pub rate_window: Duration,
     pub app_limited: bool,
+    /// The link stands still for longer than the target between two lumps: its queue is no riddle.
+    pub lumpy: bool,
 }
 
 /// A drain that sees the delay this close to the base leaves the base. A guess: twice a radio frame.
@@ -200,6 +231,11 @@ const SHRANK_PERCENT: u64 = 92;
 const HIGH_LONG: Duration = Duration::from_millis(800);
 /// Time without a sample near the base after which it is looked for. Source: ALGORITHMS 4.3, rule 6.
 const BASE_STALE: Duration = Duration::from_secs(10);
+/// Time over which the queue is smoothed, at least.
+const SMOOTH_MIN: Duration = Duration::from_millis(50);
+/// A queue that has kept the window from growing for this long is doubted; doubled each time in vain.
+const BELIEVED_MIN: Duration = Duration::from_secs(1);
+const BELIEVED_MAX: Duration = Duration::from_secs(30);
 /// Time between two tests, and after a disturbance.
 const TEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -212,7 +248,15 @@ mod tests {
     fn window(cwnd: u64, rate: u64) -> Window {
         let target = Duration::from_millis(15);
         let rate_window = Duration::from_millis(50);
-        Window { cwnd, at_floor: false, rate: Rate(rate), target, rate_window, app_limited: false }
+        Window {
+            cwnd,
+            at_floor: false,
+            rate: Rate(rate),
+            target,
+            rate_window,
+            app_limited: false,
+            lumpy: false,
+        }
     }
 
     /// Feeds samples 5 ms apart until `ask` changes or `n` are used up; returns the time after.
@@ -233,7 +277,7 @@ mod tests {
         let t = Instant::now();
         let mut d = Delay::new(t);
         d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
-        let t = until_ask(&mut d, t, 60_000, window(100_000, 1_000_000), 1);
+        let t = until_ask(&mut d, t, 60_000, window(100_000, 1_000_000), 10);
         let t = until_ask(&mut d, t, 60_000, window(60_000, 600_000), 100);
         assert_eq!(d.ask(), Ask::Push);
         until_ask(&mut d, t, 60_000, window(75_000, 750_000), 100);
@@ -246,7 +290,7 @@ mod tests {
         let t = Instant::now();
         let mut d = Delay::new(t);
         d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
-        let t = until_ask(&mut d, t, 60_000, window(100_000, 1_000_000), 1);
+        let t = until_ask(&mut d, t, 60_000, window(100_000, 1_000_000), 10);
         let t = until_ask(&mut d, t, 60_000, window(60_000, 600_000), 100);
         until_ask(&mut d, t, 80_000, window(75_000, 600_000), 100);
         assert_eq!(d.queue_us(), 60_000);
@@ -257,9 +301,37 @@ mod tests {
         let t = Instant::now();
         let mut d = Delay::new(t);
         d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
-        let t = until_ask(&mut d, t, 34_000, window(100_000, 1_000_000), 5_000);
+        let t = until_ask(&mut d, t, 26_000, window(100_000, 1_000_000), 5_000);
         assert_eq!(d.ask(), Ask::Drain);
-        until_ask(&mut d, t, 28_000, window(70_000, 1_000_000), 100);
-        assert_eq!(d.base_us(), 28_000);
+        until_ask(&mut d, t, 24_000, window(70_000, 1_000_000), 100);
+        assert_eq!(d.base_us(), 24_000);
+    }
+
+    #[test]
+    fn a_queue_that_keeps_the_window_small_is_doubted_and_each_time_in_vain_more_rarely() {
+        let start = Instant::now();
+        let mut d = Delay::new(start);
+        d.on_sample(start, 20_000, RTT, window(100_000, 1_000_000));
+        let mut pushes = Vec::new();
+        let mut t = start;
+        while t < start + Duration::from_secs(9) {
+            t = until_ask(&mut d, t, 33_000, window(100_000, 1_000_000), 3_000);
+            if d.ask() == Ask::Push {
+                pushes.push((t - start).as_secs());
+                t = until_ask(&mut d, t, 33_000, window(125_000, 1_000_000), 100);
+            }
+        }
+        assert_eq!(pushes, [1, 3, 7], "seconds; a push is answered by no rate");
+    }
+
+    #[test]
+    fn jitter_that_looks_like_a_queue_is_found_by_a_rate_that_follows() {
+        let t = Instant::now();
+        let mut d = Delay::new(t);
+        d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
+        let t = until_ask(&mut d, t, 33_000, window(100_000, 1_000_000), 3_000);
+        assert_eq!(d.ask(), Ask::Push);
+        until_ask(&mut d, t, 33_000, window(125_000, 1_250_000), 100);
+        assert_eq!(d.queue_us(), 0);
     }
 }
