@@ -189,7 +189,9 @@ impl Congestion {
         }
         let low = queue < target / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {
-            self.cwnd = (self.cwnd + s.newly_acked).min(STARTUP_MAX);
+            // The same rate for all: a longer path begins with more in flight.
+            let scaled = INITIAL_CWND * (rtt.as_millis() as u64).clamp(100, 400) / 100;
+            self.cwnd = (self.cwnd + s.newly_acked).max(scaled).min(STARTUP_MAX);
             return;
         }
         self.startup &= queue < target && !policed;

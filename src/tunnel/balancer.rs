@@ -182,7 +182,7 @@ const OVERDRAFT_TIME: Duration = Duration::from_millis(15);
 const OLD_PATIENCE: i64 = 3;
 /// The part of that beyond its backlog, at most: for a link that is half a second longer the fast ones would stand
 /// still in the meantime. Source: sixty random sets of links.
-const OLD_EXTRA_US: i64 = 80_000;
+const OLD_EXTRA_US: i64 = 40_000;
 /// How much earlier another channel must be for a young flow to move: its jitter would be added.
 const MOVE_US: i64 = 30_000;
 const DEFICIT_MAX: i64 = 150_000;

@@ -366,6 +366,8 @@ impl FlowQueues {
                     (CodelSettings { interval, ..self.settings.bulk }, bulk_bytes_max)
                 }
                 Some(Class::Bulk) => (self.settings.bulk, bulk_bytes_max),
+                // The beginning of a connection: nobody is late, and a loss here costs a second.
+                _ if head.is_tcp => (self.settings.bulk, bulk_bytes_max),
                 _ => (self.settings.sparse, u64::from(self.settings.quantum)),
             };
             let sojourn = at.saturating_sub(head.queued);
