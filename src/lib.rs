@@ -45,7 +45,8 @@
 //! 1. `tun-read` reads TUN until it is empty (`io/tun.rs`; with offloads one read is many segments, and
 //!    `io/offload.rs` cuts them) and finds the session by the inner destination.
 //! 2. The MSS of a SYN is clamped (`tunnel/mss.rs`); the packet is classified (`tunnel/classify.rs`) and waits in
-//!    its flow's queue, before the split (`tunnel/flow_queue.rs`, with CoDel and the thinning of acknowledgements).
+//!    its flow's queue, before the split (`tunnel/flow_queue.rs`, with CoDel and the thinning of acknowledgements;
+//!    an acknowledgement may have waited for the next one, `tunnel/ack_spacing.rs`).
 //! 3. When a channel's row shows credit, the balancer names the channel (`tunnel/balancer.rs`, minus what
 //!    `tunnel/hold_back.rs` holds back) and the packet gets its flow sequence (`tunnel/outbound.rs`): late binding.
 //! 4. It goes with its run to `send-<link>`, where the pacer lets it leave (`channel/sending.rs`,
@@ -83,7 +84,10 @@
 //! - *The threads sleep on a bell* (`threads/bell.rs`), not in crossbeam's select, whose spinning cost a fifth of the
 //!   CPU time.
 //! - *TCP acknowledgements that wait in a crowd are thinned* (`tunnel/thin_acks.rs`): on a thin uplink they, and not
-//!   the downlink, would set the pace.
+//!   the downlink, would set the pace. *And each connection sends only a few in a round trip*
+//!   (`tunnel/ack_spacing.rs`): HyStart ended slow starts at a tenth of the links' rate.
+//! - *A hole in a TCP flow is held for 600 ms of standstill, not of age* (`tunnel/inbound.rs`): while a slow link sends
+//!   again what a dead one took with it, nothing is given up.
 //! - *There is no criterion bench and no fuzz target.* `scripts/bench` measures CPU time for each GB with the built
 //!   program; the decoders' promises for all inputs are properties beside their code.
 #![deny(unsafe_code)]

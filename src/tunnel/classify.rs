@@ -119,14 +119,24 @@ impl Tcp {
     }
 }
 
-/// Protocol number of the transport, for a receiver that needs no more; `None` when it does not parse.
-pub fn protocol_of(packet: &[u8]) -> Option<u8> {
+/// What a receiver needs of a packet: its transport's protocol number, and whether it is QUIC by its port
+/// (UDP 443); `None` when it does not parse.
+pub fn transport_of(packet: &[u8]) -> Option<(u8, bool)> {
     let mut name = [0u64; NAME_WORDS];
-    match packet.first()? >> 4 {
-        4 => ipv4(packet, &mut name).ok().map(|h| h.protocol),
-        6 => ipv6(packet, &mut name).ok().map(|h| h.protocol),
-        _ => None,
+    let header = match packet.first()? >> 4 {
+        4 => ipv4(packet, &mut name),
+        6 => ipv6(packet, &mut name),
+        _ => Err(Short),
     }
+    .ok()?;
+    let is_quic = match header.part {
+        Part::Whole(transport) if header.protocol == UDP => {
+            let ports = ports(UDP, transport).unwrap_or(0);
+            ports >> 16 == QUIC_PORT || ports & 0xffff == QUIC_PORT
+        }
+        _ => false,
+    };
+    Some((header.protocol, is_quic))
 }
 
 /// Sets Congestion Experienced in an IPv4 or IPv6 header (RFC 3168); false when the packet is neither ECT nor CE.
@@ -271,6 +281,9 @@ fn tcp_header(transport: &[u8]) -> Result<Tcp, Short> {
     Ok(Tcp { flags: word & 0xfff, ack, payload, plain_options })
 }
 
+/// HTTP/3 and most else that speaks QUIC (RFC 9114).
+const QUIC_PORT: u64 = 443;
+
 /// SipHash-1-3 (Aumasson, Bernstein) over whole words.
 fn sip13(key: [u64; 2], words: &[u64; NAME_WORDS]) -> u64 {
     let mut v = [
@@ -390,7 +403,7 @@ pub(crate) mod tests {
         let (a, b) = (c.classify(&plain).unwrap(), c.classify(&options).unwrap());
         assert_eq!(a.hash, b.hash);
         assert_eq!(b.protocol, UDP);
-        assert_eq!(protocol_of(&options), Some(UDP));
+        assert_eq!(transport_of(&options), Some((UDP, false)));
         let many: Vec<u8> = [DESTINATION, 0, 1, 4, 0, 0, 0, 0].repeat(20);
         assert_eq!(c.classify(&udp6(&many, DESTINATION, 9)).unwrap().protocol, DESTINATION);
     }
@@ -442,7 +455,7 @@ pub(crate) mod tests {
                 }
                 if let Some(flow) = c.classify(&bytes) {
                     prop_assert!(flow.length as usize <= bytes.len());
-                    prop_assert_eq!(Some(flow.protocol), protocol_of(&bytes));
+                    prop_assert_eq!(Some(flow.protocol), transport_of(&bytes).map(|t| t.0));
                 }
                 mark_ce(&mut bytes);
             }

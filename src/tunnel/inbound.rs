@@ -5,13 +5,14 @@
 //! 1. The channel and the sender's time stamp are noted (`loss_proof.rs`).
 //! 2. The packet's flow is found (`flow_table.rs`); an unknown flow begins with this packet.
 //! 3. Duplicates go, the next packet leaves, a later one waits (`reorder.rs`). TCP flows and other flows of
-//!    many packets a second are kept in order; the packets of the rest leave as they come.
+//!    many packets a second are kept in order; the packets of the rest leave as they come. TCP and QUIC wait long,
+//!    because for them disorder means loss; others (calls) only shortly.
 //! 4. A gap ends when it is filled; when the sender says that it gave up; when every live channel has delivered
 //!    something sent later *and* a packet sent again is overdue (`fill_times.rs`); or when the hold ends.
 //! 5. When too much waits, the gaps that would end first are given up.
 //! 6. A packet whose gap was given up still leaves, late and once: TCP takes back what it did about the loss.
 
-use super::classify::{protocol_of, ICMP, ICMP6, TCP};
+use super::classify::{transport_of, ICMP, ICMP6, TCP};
 use super::fill_times::FillTimes;
 use super::flow_table::FlowTable;
 use super::loss_proof::LossProof;
@@ -95,6 +96,7 @@ pub struct Inbound {
 struct FlowState {
     order: Reorder,
     is_tcp: bool,
+    is_quic: bool,
     pace: Pace,
     used: Instant,
     /// When a packet last came that let others go, or left at once.
@@ -120,14 +122,15 @@ impl Inbound {
 
     pub fn handle_arrival(&mut self, now: Instant, arrival: Arrival) {
         self.proof.on_arrival(now, arrival.channel, arrival.sent);
-        let protocol = protocol_of(&arrival.packet.bytes).unwrap_or(0);
+        let (protocol, is_quic) = transport_of(&arrival.packet.bytes).unwrap_or((0, false));
         let Some(index) = self.flows.find(arrival.flow) else {
-            return self.begin(now, arrival, protocol);
+            return self.begin(now, arrival, protocol, is_quic);
         };
         self.flows.touch(index);
         let Some(flow) = self.flows.at(index) else { return };
         flow.used = now;
         flow.is_tcp |= protocol == TCP;
+        flow.is_quic |= is_quic;
         flow.pace.on_packet(now);
         let order = flow.order_of(protocol);
         let (gaps, waiting) = (flow.order.gaps(), flow.order.waiting_bytes());
@@ -162,7 +165,7 @@ impl Inbound {
             Outcome::Duplicate => self.stats.duplicates += 1,
             Outcome::Restart(packet) => {
                 self.end(now, index);
-                self.begin(now, Arrival { packet, ..arrival }, protocol);
+                self.begin(now, Arrival { packet, ..arrival }, protocol, is_quic);
             }
         }
     }
@@ -210,12 +213,13 @@ impl Inbound {
     }
 
     /// A flow begins with its first packet, for which nothing is missing.
-    fn begin(&mut self, now: Instant, arrival: Arrival, protocol: u8) {
+    fn begin(&mut self, now: Instant, arrival: Arrival, protocol: u8, is_quic: bool) {
         self.make_room(now);
         self.proof.on_new(now, arrival.channel);
         let flow = FlowState {
             order: Reorder::start(now, arrival.seq, arrival.sent),
             is_tcp: protocol == TCP,
+            is_quic,
             pace: Pace { since: now, packets: 1, is_bulk: false },
             used: now,
             progress: now,
@@ -254,13 +258,14 @@ impl Inbound {
     fn settle(&mut self, now: Instant, index: u16) {
         let Some(flow) = self.flows.at(index) else { return };
         let hold_max = self.settings.hold_max;
-        // For TCP the sender sends again until it arrives, or says that it gave up: the bound is for
+        // For TCP and QUIC the sender sends again until it arrives, or says that it gave up: the bound is for
         // when the sender is gone, and a proof of loss ends no wait.
-        let (hold, resend) = match flow.is_tcp {
+        let waits_long = flow.is_tcp || flow.is_quic;
+        let (hold, resend) = match waits_long {
             true => (hold_max, hold_max),
             false => (hold_max.min(HOLD_OTHER_MAX), self.times.resend_window()),
         };
-        let progress = flow.is_tcp.then_some(flow.progress);
+        let progress = waits_long.then_some(flow.progress);
         let total = self.settings.hold_total;
         let patience = Patience { now, hold, total, resend, progress, proof: &self.proof };
         self.stats.gaps += flow.order.release(&mut self.released, |gap| patience.end(gap).is_none());
@@ -420,7 +425,7 @@ impl Waits {
     }
 }
 
-/// Longest hold of other flows: QUIC and calls suffer more from waiting. Source: a guess.
+/// Longest hold of other flows: calls suffer more from waiting than from order. Source: a guess.
 const HOLD_OTHER_MAX: Duration = Duration::from_millis(100);
 /// Flows known at a time.
 const FLOWS_MAX: usize = 4096;
@@ -527,6 +532,16 @@ mod tests {
         assert!(bench.udp(600, 1, 601).is_empty());
         assert!(bench.run_until(699).is_empty());
         assert_eq!(bench.run_until(700), [601]);
+    }
+
+    #[test]
+    fn bulk_quic_waits_as_long_as_tcp() {
+        let mut bench = Bench::new();
+        let packet = || make::udp4(443, 2, 20);
+        (0..600).for_each(|n| _ = bench.arrive((1, n as u32, 0, n, n), packet()));
+        assert!(bench.arrive((1, 601, 0, 600, 600), packet()).is_empty());
+        assert!(bench.run_until(1_199).is_empty());
+        assert_eq!(bench.run_until(1_200), [601]);
     }
 
     #[test]
