@@ -32,6 +32,8 @@ pub struct Delivery {
     /// Highest rate over a few packets in a row, of this second and the one before.
     bursts: [Rate; 2],
     bursts_at: Instant,
+    /// What `bursts` last knew.
+    last_burst: Rate,
 }
 
 impl Delivery {
@@ -45,6 +47,7 @@ impl Delivery {
             sampled: false,
             bursts: [Rate(0); 2],
             bursts_at: now,
+            last_burst: Rate(0),
         }
     }
 
@@ -87,6 +90,7 @@ impl Delivery {
         if let Some(b) = before {
             let rate = Rate::from_bytes(a.bytes - b.bytes, Duration::from_micros((a.at_us - b.at_us) as u64));
             self.bursts[0] = self.bursts[0].max(rate);
+            self.last_burst = self.bursts[0].max(self.bursts[1]);
         }
     }
 
@@ -121,9 +125,10 @@ impl Delivery {
         Rate(self.maxima.front().map_or(0, |m| m.1 .0).max(remembered))
     }
 
-    /// The highest rate over four packets in a row, of the last one to two seconds; zero if none came.
+    /// The highest rate over four packets in a row, of the last two to four seconds in which there were any; zero if
+    /// there never were.
     pub fn burst_rate(&self) -> Rate {
-        self.bursts[0].max(self.bursts[1])
+        self.last_burst
     }
 
     /// The newest sample alone.

@@ -45,7 +45,7 @@ impl HoldBack {
         self.channels.retain(|c| lanes.iter().any(|l| l.id() == c.id));
         let Some(reference) = lanes.iter().find(|l| l.is_up()).map(|l| l.row.base_owd_us) else { return };
         // The queue is not counted: it is ours, the window keeps it short, and on a lumpy link it is noise.
-        let delay = |l: &Lane| wrapped(l.row.base_owd_us, reference);
+        let delay = |l: &Lane| wrapped(l.row.base_owd_us, reference) + repair_us(l);
         let Some(best) = lanes.iter().filter(|l| l.is_up()).map(&delay).min() else { return };
         for lane in lanes.iter_mut().filter(|l| l.is_up()) {
             let adds = delay(lane) - best;
@@ -102,6 +102,15 @@ impl HoldBack {
         };
         self.channels.iter().filter(|c| c.held).map(|c| (c.id, reason(c))).collect()
     }
+}
+
+/// What the losses of a link add: each holds its flow up for a round trip, and when there is one in each round trip,
+/// all are held up.
+fn repair_us(lane: &Lane) -> i64 {
+    let rtt_us = lane.row.smoothed_rtt.as_micros() as u64;
+    let packets = lane.row.rate.bytes_in(lane.row.smoothed_rtt) / 1_500;
+    let losses_ppm = (packets * u64::from(lane.row.loss_ppm)).min(1_000_000);
+    (rtt_us * losses_ppm / 1_000_000) as i64
 }
 
 impl Judged {

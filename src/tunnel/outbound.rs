@@ -266,6 +266,7 @@ impl Outbound {
 
     fn poll_new(&mut self, now: Instant) -> Option<(ChannelId, Run)> {
         let head = self.queues.peek(now)?;
+        // The first packets of a connection are urgent, too, but belong where the rest of it will go.
         let sparse = head.class == Class::Sparse;
         let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
         let stay = self.youth.stays(now, head.flow);
