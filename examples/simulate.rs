@@ -12,7 +12,7 @@ use lab::scenario::Scenario;
 use lab::score::{self, Task};
 use lab::workload::{workloads, Workload};
 use lab::world::{Path as Fabric, Run};
-use lab::{plot, scenarios, score::Scored, statistics};
+use lab::{plot, random, scenarios, score::Scored, statistics};
 use lexopt::prelude::*;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ simulate [options] SCENARIO...
   SCENARIO            a built-in name, or a file of the rig's JSON (*.json)
   --all               all built-in scenarios
   --public            scenarios made of all public recordings (DIR/../../traces)
+  --random N          N random sets of one to eight links; each also against the best link alone
   --workload A,B      tcp_down (default) tcp_up tcp_down_bbr tcp_up_bbr tcp_down_8 tcp_up_8 latency_idle
                       latency_loaded failover web udp_down udp_up (90 % of the links) udp_flood_down
                       udp_flood_up (160 %)
@@ -50,6 +51,7 @@ struct Options {
     workloads: Vec<Workload>,
     path: String,
     public: bool,
+    random: usize,
     knobs: Knobs,
     tried: Option<(String, Vec<String>)>,
     balancer: Balancer,
@@ -82,6 +84,7 @@ fn options() -> Result<Option<Options>, String> {
         workloads: Vec::new(),
         path: "tunnel".into(),
         public: false,
+        random: 0,
         knobs: Knobs::default(),
         tried: None,
         balancer: Balancer::Adaptive,
@@ -149,12 +152,16 @@ fn options() -> Result<Option<Options>, String> {
                     "rig" => o.rig = v,
                     "csv" => o.csv = Some(v),
                     "svg" => o.svg = Some(v),
+                    "random" => o.random = v.parse().map_err(|_| wrong())?,
                     "jobs" => o.jobs = v.parse().map_err(|_| wrong())?,
                     _ => return Err(format!("--{key}: no such option; see --help")),
                 }
             }
             other => return Err(other.unexpected().to_string()),
         }
+    }
+    if o.random > 0 && o.path == "tunnel" {
+        o.path = "tunnel,each-direct".into();
     }
     let known = workloads();
     for n in names.split(',') {
@@ -180,6 +187,7 @@ fn simulate(o: Options) -> Result<(), String> {
     if o.public {
         all.extend(scenarios::public(&traces)?);
     }
+    all.extend(random::sets(o.random)?);
     if all.is_empty() {
         return Err("no scenario given; see --help".into());
     }
@@ -212,6 +220,7 @@ fn simulate(o: Options) -> Result<(), String> {
     println!("{}", score::header());
     scored.iter().for_each(|s| println!("{}", score::line(s)));
     means(&scored, &marks);
+    against_best(&scored);
     write_files(&o, &scored)
 }
 
@@ -279,6 +288,26 @@ fn find(o: &Options, name: &str) -> Result<Scenario, String> {
         eprintln!("{name}: generated links stand in for recordings");
     }
     Ok(s)
+}
+
+/// Where links were also run alone: the sets that do worse than their best link.
+fn against_best(scored: &[Scored]) {
+    let (mut sets, mut worse) = (0, Vec::new());
+    for s in scored.iter().filter(|s| !s.name.contains(' ')) {
+        let alone = scored.iter().filter(|d| d.workload.name == s.workload.name && d.name.contains(' '));
+        let alone = alone.filter(|d| d.name.split(' ').nth(1) == Some(&s.name));
+        let best = alone.map(|d| d.outcome.goodput80_mbit).fold(0.0, f64::max);
+        if best > 0.0 {
+            sets += 1;
+            let ratio = s.outcome.goodput80_mbit / best;
+            if ratio < 0.95 {
+                worse.push(format!("{} {ratio:.2}", s.name));
+            }
+        }
+    }
+    if sets > 0 {
+        println!("{} of {sets} below 0.95 of their best link alone: {}", worse.len(), worse.join(", "));
+    }
 }
 
 /// Mean and least share of each value and path that was tried.

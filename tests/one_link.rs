@@ -207,8 +207,8 @@ fn a_step_of_the_base_delay_does_not_collapse_the_window() {
             "+{step} ms: {:?}",
             r.iter().map(|s| (s.used / s.offered * 100.0) as i32).collect::<Vec<_>>()
         );
-        // 80 ms more each way stall the channel first; then it takes longer to believe.
-        let settled = if step < 80 { 10 } else { 13 };
+        // 80 ms more each way stall the channel first, and a starved one looks lumpy: it takes six seconds to believe.
+        let settled = if step < 80 { 10 } else { 15 };
         assert!(used(&r[settled..16]) > 0.95, "+{step} ms");
         assert!(used(&r[18..]) > 0.95, "-{step} ms");
         assert!(worst_queue(&r[18..]) < 60.0);

@@ -101,7 +101,7 @@ impl Delay {
                 }
                 self.leave(now, rtt);
                 let faster = w.rate.0 * 100 >= rate.0 * 112;
-                let follows = faster && self.smooth_us <= queue_us + TEST_NOISE_US;
+                let follows = faster && self.standing_us(w) <= queue_us + TEST_NOISE_US;
                 self.believed = if follows { BELIEVED_MIN } else { (self.believed * 2).min(BELIEVED_MAX) };
                 if follows {
                     return self.rebase(now, self.recent[0].1.min(self.recent[1].1));
@@ -122,9 +122,18 @@ impl Delay {
         0
     }
 
+    /// The queue for judging. On a lumpy link a moment at the base proves that there is no more than that.
+    fn standing_us(&self, w: Window) -> i64 {
+        if w.lumpy {
+            self.queue_us()
+        } else {
+            self.smooth_us
+        }
+    }
+
     /// Looks for the two reasons to act while quiet.
     fn watch(&mut self, now: Instant, rtt: Duration, w: Window) {
-        let high = self.smooth_us > w.target.as_micros() as i64;
+        let high = self.standing_us(w) > w.target.as_micros() as i64;
         match (high, self.high_since) {
             (false, _) => self.high_since = None,
             (true, None) => self.high_since = Some((now, w.cwnd)),
@@ -134,7 +143,7 @@ impl Delay {
                 let shrank = w.cwnd * 100 <= cwnd * SHRANK_PERCENT || w.at_floor || very_long;
                 if long && shrank && !w.app_limited && now >= self.not_before {
                     let until = now + rtt + w.rate_window.max(rtt / 2);
-                    self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.smooth_us };
+                    self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.standing_us(w) };
                     return;
                 }
             }
@@ -146,7 +155,7 @@ impl Delay {
         } else if now.saturating_duration_since(since) > self.believed.max(rtt * 8) && now >= self.not_before
         {
             let until = now + rtt + w.rate_window.max(rtt / 2);
-            self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.smooth_us };
+            self.mode = Mode::Testing { until, rate: w.rate, queue_us: self.standing_us(w) };
             return;
         }
         let stale = now.saturating_duration_since(self.near_base_at) > BASE_STALE;

@@ -38,6 +38,8 @@ pub struct SendRow {
     pub taken_bytes: u64,
     pub cwnd: u64,
     pub bytes_in_flight: u64,
+    /// The part of it that sparse flows sent.
+    pub sparse_in_flight: u64,
     /// Bytes handed over and not yet sent (pacing).
     pub queued_bytes: u64,
     /// Estimated delivery rate, wire bytes.

@@ -7,48 +7,21 @@
 //!
 //! Not for: choosing channels (tunnel/outbound.rs), sealing and sockets (threads).
 
-use super::congestion::{AckSample, Congestion, ControlSettings, NewlyLost};
+use super::congestion::{AckSample, Congestion, NewlyLost};
 use super::liveness::Liveness;
 use super::loss::Loss;
 use super::meter::Meter;
 use super::pacer::Pacer;
 use super::row::{Others, SendRow, State};
 use super::rtt::Rtt;
+pub use super::sending_settings::SendingSettings;
 use super::sent::{Fate, SentPacket, SentRing};
 use super::unwrap::Unwrap;
-use crate::units::{Bound, ChannelId, Packet, PacketNumber, Rate, Reason, Returned, Run, Ticks};
+use crate::units::{Bound, Class, Packet, PacketNumber, Reason, Returned, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
 use crate::wire::header::DataHeader;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-
-/// What a channel's sender is told at its making.
-#[derive(Clone, Debug)]
-pub struct SendingSettings {
-    pub id: ChannelId,
-    /// Where this host's ticks begin; the same for all channels of the process.
-    pub epoch: Instant,
-    /// Wire bytes beside the inner packet: 60 over IPv4, 80 over IPv6.
-    pub overhead: u32,
-    /// The owner's cap, if any.
-    pub rate_max: Option<Rate>,
-    pub control: ControlSettings,
-    /// Time beyond the path's own after which a packet in flight goes again on another channel.
-    pub late: Duration,
-    /// The same while the other channels have no room to spare.
-    pub late_busy: Duration,
-    /// Full packets to send in a row when the link comes up.
-    pub train: usize,
-}
-
-impl SendingSettings {
-    /// The usual settings of a channel.
-    pub fn new(id: ChannelId, epoch: Instant, overhead: u32) -> SendingSettings {
-        let control = ControlSettings::default();
-        let (late, late_busy, train) = (LATE, LATE_BUSY, TRAIN);
-        SendingSettings { id, epoch, overhead, rate_max: None, control, late, late_busy, train }
-    }
-}
 
 /// A datagram to seal and send.
 #[derive(Debug)]
@@ -137,7 +110,10 @@ impl Sending {
         let Some(news) = self.take_acked(now, ack) else { return };
         match self.liveness.on_progress(now) {
             State::Up => {}
-            State::Unknown | State::Down => self.send_train(),
+            // A few full packets show what the link may carry, before anything is to be carried.
+            State::Unknown | State::Down => {
+                self.frames.extend(std::iter::repeat_n(TRAIN_PING, self.settings.train))
+            }
             State::Stalled => self.congestion.on_stall_end(now),
         }
         self.loss.on_acked(largest);
@@ -265,6 +241,7 @@ impl Sending {
             taken_bytes: self.taken_bytes,
             cwnd: self.congestion.cwnd(),
             bytes_in_flight: self.ring.bytes_in_flight(),
+            sparse_in_flight: self.ring.sparse_in_flight(),
             queued_bytes: self.queued_bytes,
             rate: self.congestion.rate(now),
             capacity: self.congestion.capacity(now),
@@ -333,9 +310,9 @@ impl Sending {
     /// channel goes on.
     fn hand_back_late(&mut self, now: Instant) {
         let Some(limit) = now.checked_sub(self.late_after()) else { return };
-        let id = self.settings.id;
-        let Sending { ring, returned, .. } = self;
-        ring.strand_older(limit, |bound| give_back(returned, Bound { avoid: Some(id), ..bound }));
+        self.ring.strand_older(limit, |bound| {
+            give_back(&mut self.returned, Bound { avoid: Some(self.settings.id), ..bound })
+        });
     }
 
     fn late_at(&self) -> Option<Instant> {
@@ -353,12 +330,6 @@ impl Sending {
         self.congestion.path() + late
     }
 
-    /// A few full packets in a row show what a new link may carry, before anything is to be carried.
-    fn send_train(&mut self) {
-        let ping = Frame::Ping { padding: TRAIN_PADDING };
-        self.frames.extend(std::iter::repeat_n(ping, self.settings.train));
-    }
-
     /// Everything in flight goes again elsewhere; what was queued here as well.
     fn strand(&mut self) {
         let id = self.settings.id;
@@ -370,8 +341,7 @@ impl Sending {
 
     fn give_everything_back(&mut self, now: Instant) {
         self.strand();
-        let Sending { ring, returned, .. } = self;
-        ring.clear(|(flow, seq)| returned.push_back(Returned::Gone(flow, seq)));
+        self.ring.clear(|(flow, seq)| self.returned.push_back(Returned::Gone(flow, seq)));
         self.loss.clear();
         self.congestion.reset(now);
     }
@@ -424,6 +394,7 @@ impl Sending {
             ticks: Ticks::at(now, self.settings.epoch),
             wire_bytes: wire as u32,
             app_limited: !fills,
+            sparse: bound.as_ref().is_some_and(|b| b.class == Class::Sparse),
             fate: Fate::InFlight,
             bound,
             handed_back: None,
@@ -470,14 +441,10 @@ const SHELL_AGE: Duration = Duration::from_millis(100);
 /// More than this a peer's acknowledgement delay is not believed.
 const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
-/// Packets of the train on a new link, and their padding. Six are 8 kB: 0.2 s on 0.3 Mbit/s.
-const TRAIN: usize = 6;
-const TRAIN_PADDING: u16 = 1_200;
+/// A packet of the train on a new link.
+const TRAIN_PING: Frame = Frame::Ping { padding: 1_200 };
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
-/// Source: scenarios `step`, `car4`, `lte3` in the simulator; LATE_BUSY stays below the far end's hold.
-const LATE: Duration = Duration::from_millis(120);
-const LATE_BUSY: Duration = Duration::from_millis(400);
 /// Late packets are looked for this often.
 const LATE_STEP: Duration = Duration::from_millis(5);
 const FRAMES_MAX: usize = 64;
@@ -488,8 +455,9 @@ const CONTROL_MAX: usize = 1_100;
 
 #[cfg(test)]
 mod tests {
+    use super::super::sending_settings::TRAIN;
     use super::*;
-    use crate::units::{Class, FlowSeq, FlowTag};
+    use crate::units::{ChannelId, FlowSeq, FlowTag};
 
     const MS: Duration = Duration::from_millis(1);
 

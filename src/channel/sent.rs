@@ -24,6 +24,8 @@ pub(super) struct SentPacket {
     pub ticks: Ticks,
     pub wire_bytes: u32,
     pub app_limited: bool,
+    /// Carries a packet of a sparse flow.
+    pub sparse: bool,
     pub fate: Fate,
     /// The packet, to send it again; `None` for probes and after it was handed back.
     pub bound: Option<Bound>,
@@ -32,6 +34,14 @@ pub(super) struct SentPacket {
 }
 
 impl SentPacket {
+    fn sparse_bytes(&self) -> u64 {
+        if self.sparse {
+            u64::from(self.wire_bytes)
+        } else {
+            0
+        }
+    }
+
     /// Takes the packet out, to be sent again elsewhere.
     fn hand_back(&mut self) -> Option<Bound> {
         let bound = self.bound.take()?;
@@ -49,6 +59,7 @@ pub(super) struct SentRing {
     first: u64,
     slots: VecDeque<Option<SentPacket>>,
     bytes_in_flight: u64,
+    sparse_in_flight: u64,
     /// Below this number nothing is in flight that was not handed back yet.
     handed_back: u64,
 }
@@ -64,6 +75,7 @@ impl SentRing {
         let number = self.next_number();
         if let Some(p) = &packet {
             self.bytes_in_flight += u64::from(p.wire_bytes);
+            self.sparse_in_flight += p.sparse_bytes();
         }
         self.slots.push_back(packet);
         self.trim();
@@ -85,6 +97,7 @@ impl SentRing {
             if let Some(p) = self.slots.get_mut((n - self.first) as usize).and_then(Option::take) {
                 if p.fate != Fate::Lost {
                     self.bytes_in_flight = self.bytes_in_flight.saturating_sub(u64::from(p.wire_bytes));
+                    self.sparse_in_flight = self.sparse_in_flight.saturating_sub(p.sparse_bytes());
                 }
                 each(PacketNumber(n), p);
             }
@@ -110,6 +123,7 @@ impl SentRing {
         let p = self.slots.get_mut(at)?.as_mut()?;
         if p.fate != Fate::Lost {
             self.bytes_in_flight = self.bytes_in_flight.saturating_sub(u64::from(p.wire_bytes));
+            self.sparse_in_flight = self.sparse_in_flight.saturating_sub(p.sparse_bytes());
             p.fate = Fate::Lost;
         }
         p.hand_back()
@@ -178,7 +192,12 @@ impl SentRing {
     pub fn clear(&mut self, each: impl FnMut((FlowTag, FlowSeq))) {
         self.first += self.slots.len() as u64;
         self.slots.drain(..).flatten().filter_map(|p| p.handed_back).for_each(each);
-        self.bytes_in_flight = 0;
+        (self.bytes_in_flight, self.sparse_in_flight) = (0, 0);
+    }
+
+    /// The part of the bytes in flight that sparse flows sent.
+    pub fn sparse_in_flight(&self) -> u64 {
+        self.sparse_in_flight
     }
 
     pub fn bytes_in_flight(&self) -> u64 {

@@ -19,6 +19,8 @@ pub(super) struct Lane {
     pub row: SendRow,
     /// Wire bytes bound so far, on the scale of `row.granted_bytes`.
     pub bound_bytes: u64,
+    /// Bytes of sparse packets bound since the row came.
+    pub bound_sparse: u64,
     pub held: bool,
     /// Deficit of `relative` and `prio`, bytes.
     deficit: i64,
@@ -26,7 +28,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub fn new(row: SendRow) -> Lane {
-        Lane { bound_bytes: row.taken_bytes, row, held: false, deficit: 0 }
+        Lane { bound_bytes: row.taken_bytes, bound_sparse: 0, row, held: false, deficit: 0 }
     }
 
     /// Takes a fresh row. A sender that begins anew counts from zero, and so does the lane.
@@ -35,6 +37,7 @@ impl Lane {
             self.bound_bytes = row.taken_bytes;
         }
         self.row = row;
+        self.bound_sparse = 0;
     }
 
     pub fn id(&self) -> ChannelId {
@@ -50,9 +53,13 @@ impl Lane {
         self.row.granted_bytes as i64 - self.bound_bytes as i64
     }
 
-    /// What sparse packets may take beyond the credit: some packets, and no more queue than the target again.
-    fn overdraft(&self) -> i64 {
-        (self.speed().bytes_in(OVERDRAFT_TIME) as i64).clamp(OVERDRAFT_MIN, OVERDRAFT_MAX)
+    /// Whether a sparse packet may be bound: beyond the window by some packets, and however full the window is of
+    /// other things while sparse packets themselves would not fill it.
+    fn takes_sparse(&self, bytes: u64) -> bool {
+        let overdraft = self.speed().bytes_in(OVERDRAFT_TIME) as i64;
+        let own = self.row.rate.bytes_in(self.row.min_rtt + OVERDRAFT_TIME).max(OVERDRAFT_MIN as u64);
+        self.credit() + overdraft.clamp(OVERDRAFT_MIN, OVERDRAFT_MAX) >= bytes as i64
+            || self.row.sparse_in_flight + self.bound_sparse + bytes <= own
     }
 
     /// Bytes bound and not yet in flight.
@@ -126,9 +133,7 @@ pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> 
 
 fn earliest(lanes: &[Lane], want: Want, except: Option<usize>) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
-    let open = |lane: &Lane| {
-        lane.is_up() && want.avoid != Some(lane.id()) && lane.credit() + lane.overdraft() >= want.bytes as i64
-    };
+    let open = |lane: &Lane| lane.is_up() && want.avoid != Some(lane.id()) && lane.takes_sparse(want.bytes);
     let candidates = lanes.iter().enumerate().filter(|(at, lane)| Some(*at) != except && open(lane));
     candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(want.bytes), reference)).map(|(at, _)| at)
 }

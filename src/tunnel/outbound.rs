@@ -365,7 +365,9 @@ impl Outbound {
 
     fn bind(&mut self, lane: usize, bound: Bound) -> (ChannelId, Run) {
         let lane = &mut self.lanes[lane];
-        lane.bound_bytes += bound.packet.len() as u64 + u64::from(lane.row.overhead);
+        let wire = bound.packet.len() as u64 + u64::from(lane.row.overhead);
+        lane.bound_bytes += wire;
+        lane.bound_sparse += if bound.class == Class::Sparse { wire } else { 0 };
         (lane.id(), vec![bound])
     }
 
@@ -501,6 +503,7 @@ mod tests {
             taken_bytes: 0,
             cwnd: granted,
             bytes_in_flight: 0,
+            sparse_in_flight: 0,
             queued_bytes: 0,
             rate: Rate(rate),
             capacity: Rate(rate),
@@ -631,6 +634,26 @@ mod tests {
         o.handle_lost(t + RESEND_DEADLINE + MS, lost.clone());
         assert_eq!(lost.class, Class::Sparse);
         assert_eq!(o.poll_abandoned(), Some((lost.flow, lost.seq)));
+    }
+
+    #[test]
+    fn urgent_packets_pass_a_window_full_of_bulk_but_not_one_full_of_themselves() {
+        let t = Instant::now();
+        let full = |sparse_in_flight| SendRow {
+            taken_bytes: 200_000,
+            granted_bytes: 100_000,
+            bytes_in_flight: 120_000,
+            cwnd: 20_000,
+            sparse_in_flight,
+            ..row(t, 0, 0, 100_000, 20)
+        };
+        let sent_with = |sparse_in_flight| {
+            let mut o = outbound(t, Balancer::Adaptive);
+            o.set_rows(t, &[full(sparse_in_flight)]);
+            (0..4).for_each(|_| o.handle_packet(t, udp(200, 9)));
+            drain(&mut o, t).len()
+        };
+        assert_eq!((sent_with(0), sent_with(20_000)), (4, 0));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod link;
 pub mod measure;
 pub mod packet;
 pub mod plot;
+pub mod random;
 pub mod rng;
 pub mod scenario;
 pub mod scenarios;

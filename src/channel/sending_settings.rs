@@ -1,0 +1,39 @@
+//! What the sending half of a channel is told at its making (`sending.rs`).
+
+use super::congestion::ControlSettings;
+use crate::units::{ChannelId, Rate};
+use std::time::{Duration, Instant};
+
+/// What a channel's sender is told at its making.
+#[derive(Clone, Debug)]
+pub struct SendingSettings {
+    pub id: ChannelId,
+    /// Where this host's ticks begin; the same for all channels of the process.
+    pub epoch: Instant,
+    /// Wire bytes beside the inner packet: 60 over IPv4, 80 over IPv6.
+    pub overhead: u32,
+    /// The owner's cap, if any.
+    pub rate_max: Option<Rate>,
+    pub control: ControlSettings,
+    /// Time beyond the path's own after which a packet in flight goes again on another channel.
+    pub late: Duration,
+    /// The same while the other channels have no room to spare.
+    pub late_busy: Duration,
+    /// Full packets to send in a row when the link comes up.
+    pub train: usize,
+}
+
+impl SendingSettings {
+    /// The usual settings of a channel.
+    pub fn new(id: ChannelId, epoch: Instant, overhead: u32) -> SendingSettings {
+        let control = ControlSettings::default();
+        let (late, late_busy, train) = (LATE, LATE_BUSY, TRAIN);
+        SendingSettings { id, epoch, overhead, rate_max: None, control, late, late_busy, train }
+    }
+}
+
+/// Source: scenarios `step`, `car4`, `lte3` in the simulator; LATE_BUSY stays below the far end's hold.
+const LATE: Duration = Duration::from_millis(120);
+const LATE_BUSY: Duration = Duration::from_millis(400);
+/// Packets of the train on a new link. Six are 8 kB: 0.2 s on 0.3 Mbit/s.
+pub(super) const TRAIN: usize = 6;
