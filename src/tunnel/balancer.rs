@@ -57,7 +57,7 @@ impl Lane {
     /// other things while sparse packets themselves would not fill it.
     fn takes_sparse(&self, bytes: u64) -> bool {
         let overdraft = self.speed().bytes_in(OVERDRAFT_TIME) as i64;
-        let own = self.row.rate.bytes_in(self.row.min_rtt + OVERDRAFT_TIME).max(OVERDRAFT_MIN as u64);
+        let own = self.row.rate.bytes_in(self.row.min_rtt + OVERDRAFT_TIME).max(SPARSE_MIN);
         self.credit() + overdraft.clamp(OVERDRAFT_MIN, OVERDRAFT_MAX) >= bytes as i64
             || self.row.sparse_in_flight + self.bound_sparse + bytes <= own
     }
@@ -182,6 +182,8 @@ const RATE_FLOOR: u64 = 10_000;
 const OVERDRAFT_MIN: i64 = 3_000;
 const OVERDRAFT_MAX: i64 = 12_000;
 const OVERDRAFT_TIME: Duration = Duration::from_millis(15);
+/// Sparse bytes in flight that are fine on any link: a link that stands still may go on at any moment.
+const SPARSE_MIN: u64 = 8_000;
 /// Times its backlog that a flow past its youth lets a slow channel be later. Source: three-mixed, where
 /// with 1 the 80 ms link carried a third of what it could and the download got 0.82 of the links.
 const OLD_PATIENCE: i64 = 3;
