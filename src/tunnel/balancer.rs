@@ -95,8 +95,13 @@ impl Lane {
         let queue = ahead.saturating_sub(self.row.min_rtt);
         let queue =
             queue.max(if self.row.bytes_in_flight > 0 { self.row.queue_delay / 2 } else { Duration::ZERO });
+        self.row.base_owd_us + queue.as_micros() as i64
+    }
+
+    /// The same for a packet that has to wait until the window has room for it.
+    fn arrival_with_credit_us(&self, bytes: u64) -> i64 {
         let short = u64::try_from(bytes as i64 - self.credit()).unwrap_or(0);
-        self.row.base_owd_us + (queue + rate.time_for(short.min(self.row.cwnd))).as_micros() as i64
+        self.arrival_us(bytes) + self.speed().time_for(short.min(self.row.cwnd)).as_micros() as i64
     }
 }
 
@@ -143,7 +148,7 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let all_held = lanes.iter().filter(|l| l.is_up()).all(|l| l.held);
     let usable = |l: &&Lane| l.is_up() && (all_held || !l.held) && want.avoid != Some(l.id());
     let moves = |l: &Lane| if want.stay.is_some_and(|id| id != l.id()) { MOVE_US } else { 0 };
-    let arrival = |l: &Lane| wrapped(l.arrival_us(want.bytes), reference) + moves(l);
+    let arrival = |l: &Lane| wrapped(l.arrival_with_credit_us(want.bytes), reference) + moves(l);
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
     let patience = best.speed().time_for(want.backlog).as_micros() as i64;
     // A flow past its youth has more behind it than waits here: it gains by every link.

@@ -657,6 +657,22 @@ mod tests {
     }
 
     #[test]
+    fn an_urgent_packet_takes_the_short_channel_however_full_its_window() {
+        let t = Instant::now();
+        let mut o = outbound(t, Balancer::Adaptive);
+        let full = SendRow {
+            taken_bytes: 300_000,
+            bytes_in_flight: 60_000,
+            cwnd: 40_000,
+            ..row(t, 0, 200_000, 3_000_000, 10)
+        };
+        o.set_rows(t, &[row(t, 1, 60_000, 1_000_000, 60), full]);
+        o.handle_packet(t, udp(200, 9));
+        let first = drain(&mut o, t).into_iter().find(|b| b.1.reason == Reason::First);
+        assert_eq!(first.map(|b| b.0), Some(ChannelId(0)));
+    }
+
+    #[test]
     fn the_end_of_a_burst_waits_for_the_fast_channel() {
         let t = Instant::now();
         let mut o = outbound(t, Balancer::Adaptive);
