@@ -190,7 +190,8 @@ impl Congestion {
         let low = queue < target / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {
             // The same rate for all: a longer path begins with more in flight.
-            let scaled = INITIAL_CWND * (rtt.as_millis() as u64).clamp(100, 400) / 100;
+            let scaled = INITIAL_CWND * (rtt.as_millis() as u64).clamp(INITIAL_RTT_MS, 4 * INITIAL_RTT_MS)
+                / INITIAL_RTT_MS;
             self.cwnd = (self.cwnd + s.newly_acked).max(scaled).min(STARTUP_MAX);
             return;
         }
@@ -391,8 +392,10 @@ impl LossMeter {
 
 /// A full packet on the wire, bytes.
 const PACKET: u64 = 1_500;
-/// Window before anything is known. Source: RFC 6928.
+/// Window before anything is known: the ten packets of an inner flow's beginning (RFC 6928) and what goes with them.
 pub const INITIAL_CWND: u64 = 15 * PACKET;
+/// Round trip up to which it is that; beyond, up to four times this, it grows with the path. A guess: 1.8 Mbit/s.
+const INITIAL_RTT_MS: u64 = 100;
 /// Least window: two packets keep the acknowledgements coming.
 pub const MIN_CWND: u64 = 2 * PACKET;
 /// Most that start-up may put in flight before there is a rate.

@@ -4,7 +4,7 @@
 //!   q = owd - base        base = smallest owd seen
 //!
 //!   Quiet --q high though the window shrank--> Testing --rate followed the window--> base moved, Quiet
-//!                                                `--queue followed the window--> Quiet, not again for 1 s
+//!                                                `--queue followed the window--> Quiet, not again for a while
 //!   Quiet --q keeps the window from growing for 1, 2, 4 ... s--> Testing (jitter that only ever adds looks like q)
 //!   Quiet --nothing near the base for 10 s--> Draining --one round--> base = smallest owd of the drain
 //! ```

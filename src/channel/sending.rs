@@ -441,7 +441,7 @@ const SHELL_AGE: Duration = Duration::from_millis(100);
 /// More than this a peer's acknowledgement delay is not believed.
 const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
-/// A packet of the train on a new link.
+/// A packet of the train on a new link: 1,275 bytes with all headers over IPv6, whose links take 1,280 (RFC 8200).
 const TRAIN_PING: Frame = Frame::Ping { padding: 1_200 };
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;

@@ -7,11 +7,11 @@
 //! uplink.
 //!
 //! ```text
-//!   came less than `spacing` after the last that left, and tells of less than a seventh of all that the
+//!   came less than `spacing` after the last that left, and tells of less than a third of all that the
 //!   connection carried so far --> held, and gives way to a newer one
 //!     --spacing over--> leaves      --anything else of its connection comes--> leaves before that
 //! ```
-//! The seventh makes it right for a slow start of any round trip: each round carries as much as all before it.
+//! The third makes it right for a slow start of any round trip: each round carries as much as all before it.
 //! It also lets the acknowledgements of a short transfer pass.
 //!
 //! Not for: an acknowledgement that says more than a higher number (a repeated number, SACK, ECN echo, FIN, data):
@@ -165,13 +165,14 @@ impl Row {
 const RISE_MAX: u32 = 1 << 30;
 /// A connection that carried less than this is young: a web object. Source: `youth.rs`, 80 packets.
 const YOUNG_BYTES: u64 = 110_000;
-/// An acknowledgement that tells of one part in this many of all there was leaves at once: fewer than the eight
-/// samples of a round that HyStart asks for.
+/// An acknowledgement that tells of one part in this many of all there was leaves at once: three or four in a round,
+/// and as many by time, are fewer than the eight samples that HyStart asks for. Source: the simulator, city3, car4 and
+/// lte3, three seeds: with 3 whole downloads got 0.90 to 0.97, with 5 some got 0.74 to 0.83.
 const SHARE: u64 = 3;
 /// Connections known at a time, a power of two; when two share a row, neither is held up.
 const ROWS: usize = 2_048;
-/// Acknowledgements of a connection that leave at once: its first round trip has ten packets (RFC 6928), and no
-/// slow start ends there.
+/// Acknowledgements of a connection that leave at once: HyStart does not look before the window has 16 packets, after
+/// its first round trip. With 10 instead of 4, lte3 got 0.82 (same source).
 const FREE: u8 = 4;
 
 #[cfg(test)]

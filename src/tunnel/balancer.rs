@@ -186,14 +186,16 @@ const RATE_FLOOR: u64 = 10_000;
 /// acknowledgements took 12,000 again and again, until the uplink's queue was a second long.
 const OVERDRAFT_MIN: i64 = 3_000;
 const OVERDRAFT_MAX: i64 = 12_000;
+/// The queue that they may add, as much as the window aims at (`ControlSettings::target`).
 const OVERDRAFT_TIME: Duration = Duration::from_millis(15);
-/// Sparse bytes in flight that are fine on any link: a link that stands still may go on at any moment.
+/// Sparse bytes in flight that are fine on any link: one that stands still may go on at any moment. Source: lte3 in
+/// the namespaces, p99 of a call beside a download 368 ms with 3,000, 207 ms with this.
 const SPARSE_MIN: u64 = 8_000;
 /// Times its backlog that a flow past its youth lets a slow channel be later. Source: three-mixed, where
 /// with 1 the 80 ms link carried a third of what it could and the download got 0.82 of the links.
 const OLD_PATIENCE: i64 = 3;
 /// The part of that beyond its backlog, at most: for a link that is half a second longer the fast ones would stand
-/// still in the meantime. Source: sixty random sets of links.
+/// still in the meantime. Source: seven scenarios, ten seeds (table in `tunnel/mod.rs`).
 const OLD_EXTRA_US: i64 = 40_000;
 /// How much earlier another channel must be for a young flow to move: its jitter would be added.
 const MOVE_US: i64 = 30_000;

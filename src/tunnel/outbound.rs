@@ -471,7 +471,8 @@ const RESEND_DEADLINE_BULK: Duration = Duration::from_millis(3_000);
 /// Bounds of the time between two acknowledgements of a connection: below it pays for no timer.
 const ACK_SPACING_MIN: Duration = Duration::from_millis(1);
 const ACK_SPACING_MAX: Duration = Duration::from_millis(60);
-/// Acknowledgements in a round trip. Source: the simulator.
+/// Acknowledgements in a round trip, about. Source: the simulator, nine scenarios: none spaced 0.912, with 4, 6, 8
+/// 0.935, 0.940, 0.929.
 const ACKS_PER_RTT: u32 = 6;
 /// Packets waiting to be sent again at most.
 const AGAIN_MAX: usize = 16_384;
