@@ -10,14 +10,15 @@
 //! `rate` is the highest delivery rate of the last ~100 ms, so a wrong window lasts about as long.
 //! The window is clocked by acknowledgements: when the link stops, at most `cwnd` is stranded.
 //!
-//! Loss does not cut the window, the rate shows it; except loss above 10 % with no queue to be seen:
-//! that is a policer or a very shallow buffer, and the window then leaves the queue out.
+//! Loss does not cut the window, the rate shows it; except where a policer or a very shallow buffer is found
+//! (`policer.rs`): the window then leaves the queue out.
 //!
 //! Source: ALGORITHMS section 4.3; the table that decided the constants: `ControlSettings`.
 
 use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
 use super::gaps::Gaps;
+use super::policer::Policer;
 use super::rtt::Rtt;
 use crate::units::Rate;
 use std::time::{Duration, Instant};
@@ -87,11 +88,8 @@ pub struct Congestion {
     ack_gap: Duration,
     last_ack: Option<Instant>,
     loss: LossMeter,
-    /// Losses that no queue explains.
-    unqueued: LossMeter,
+    policer: Policer,
     queued_at: Option<Instant>,
-    policed_until: Option<Instant>,
-    policed_again: Instant,
     /// Last time when the window, not the supply, was the limit.
     limited_at: Option<Instant>,
 }
@@ -110,10 +108,8 @@ impl Congestion {
             ack_gap: Duration::ZERO,
             last_ack: None,
             loss: LossMeter::new(now),
-            unqueued: LossMeter::new(now),
+            policer: Policer::new(now),
             queued_at: None,
-            policed_until: None,
-            policed_again: now,
             limited_at: None,
         }
     }
@@ -122,7 +118,7 @@ impl Congestion {
     pub fn on_ack(&mut self, now: Instant, s: AckSample, rtt: &Rtt) {
         self.note_gap(now);
         self.loss.add(now, s.newly_acked, s.newly_lost.all);
-        self.unqueued.add(now, s.newly_acked, s.newly_lost.unqueued);
+        self.policer.on_ack(now, s.newly_acked, s.newly_lost.unqueued, rtt.smoothed());
         let window = self.rate_window();
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
@@ -178,7 +174,7 @@ impl Congestion {
 
     fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: Duration, rate: Rate, target: Duration) {
         let queue = Duration::from_micros(self.delay.queue_us() as u64);
-        let policed = self.is_policed(now, queue, target);
+        let policed = self.policer.is_policed(now, queue < target);
         let prop = self.path() + self.ack_gap.saturating_sub(GAP_FREE);
         let room = if policed { Duration::ZERO } else { target };
         let model = rate.bytes_in(prop + room) + PACKET;
@@ -215,23 +211,6 @@ impl Congestion {
             Ask::Nothing => model,
         }
         .max(MIN_CWND);
-    }
-
-    /// Loss without a queue: a policer or a buffer of a few packets.
-    fn is_policed(&mut self, now: Instant, queue: Duration, target: Duration) -> bool {
-        if let Some(until) = self.policed_until {
-            if now < until {
-                return true;
-            }
-            self.policed_until = None;
-            self.policed_again = now + POLICED_RETRY;
-        }
-        let much = self.unqueued.ppm(now) > POLICED_LOSS_PPM;
-        if much && queue < target && now >= self.policed_again {
-            self.policed_until = Some(now + POLICED_TIME);
-            return true;
-        }
-        false
     }
 
     /// Data was stranded: after the stall start from half, and doubt no base for a while.
@@ -408,10 +387,6 @@ const GAP_MAX: Duration = Duration::from_millis(100);
 /// Target for links that take long for two packets, at most.
 const TARGET_MAX: Duration = Duration::from_millis(150);
 const RATE_WINDOW_MAX: Duration = Duration::from_millis(400);
-/// Loss that random errors do not explain. Source: ALGORITHMS section 4.3, rule 4 says 20 %; a guess.
-const POLICED_LOSS_PPM: u32 = 100_000;
-const POLICED_TIME: Duration = Duration::from_secs(4);
-const POLICED_RETRY: Duration = Duration::from_secs(2);
 /// Slices over which the path's least is taken, at least.
 const PATH_SLICE_MIN: Duration = Duration::from_millis(100);
 /// Path before the first sample.

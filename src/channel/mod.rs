@@ -36,6 +36,7 @@ mod liveness;
 mod loss;
 mod meter;
 mod pacer;
+mod policer;
 pub mod receiving;
 pub mod row;
 mod rtt;

@@ -293,10 +293,12 @@ impl Sending {
         let queued_at = self.congestion.queued_at();
         let mut news = NewlyLost::default();
         for number in lost {
+            let Some(packet) = self.ring.packet(number) else { continue };
             self.counters.lost += 1;
-            news.all += PACKET_BYTES;
-            news.unqueued += if self.ring.time_sent(number) > queued_at { PACKET_BYTES } else { 0 };
-            if let Some((flow, seq)) = self.ring.handed_back(number) {
+            news.all += u64::from(packet.wire_bytes);
+            let is_queued = queued_at.is_some_and(|at| packet.time_sent <= at);
+            news.unqueued += if is_queued { 0 } else { u64::from(packet.wire_bytes) };
+            if let Some((flow, seq)) = packet.handed_back {
                 self.returned.push_back(Returned::Gone(flow, seq));
             }
             if let Some(bound) = self.ring.lose(number) {

@@ -129,16 +129,10 @@ impl SentRing {
         p.hand_back()
     }
 
-    /// When a packet was sent, if it is still known.
-    pub fn time_sent(&self, number: PacketNumber) -> Option<Instant> {
+    /// A packet that is still known.
+    pub fn packet(&self, number: PacketNumber) -> Option<&SentPacket> {
         let at = number.0.checked_sub(self.first)? as usize;
-        Some(self.slots.get(at)?.as_ref()?.time_sent)
-    }
-
-    /// What was handed back of a packet.
-    pub fn handed_back(&self, number: PacketNumber) -> Option<(FlowTag, FlowSeq)> {
-        let at = number.0.checked_sub(self.first)? as usize;
-        self.slots.get(at)?.as_ref()?.handed_back
+        self.slots.get(at)?.as_ref()
     }
 
     /// Takes the payload of everything in flight, oldest first: the channel has stalled.

@@ -22,7 +22,7 @@ pub const OVERHEAD: u32 = 60;
 /// Wire bytes beside the frames of a control datagram: IPv4, UDP, clear header, tag.
 const CONTROL_OVERHEAD: u32 = 28 + 8 + 16;
 /// Packets that the TUN device holds while the core does not read.
-const TUN_QUEUE: usize = 4096;
+const TUN_QUEUE: usize = 20_000;
 
 /// What travels over a link.
 #[derive(Clone, Debug)]
