@@ -64,7 +64,9 @@
 //! 4. Packets go to `reorder` in one run. Each flow is put in order by itself (`tunnel/inbound.rs`,
 //!    `tunnel/reorder.rs`); a hole ends when it is filled, proved lost (`tunnel/loss_proof.rs`) or too old.
 //! 5. A packet whose inner source is not the peer's is counted and dropped; the MSS of a SYN is clamped.
-//! 6. Neighbours of one flow are merged (`io/merge.rs`) and written to TUN.
+//! 6. While a TCP flow's queue in the other direction is long, its acknowledgements get a smaller window
+//!    (`tunnel/ack_windows.rs`).
+//! 7. Neighbours of one flow are merged (`io/merge.rs`) and written to TUN.
 //!
 //! # Where the code has left its design, and why
 //!
@@ -83,6 +85,9 @@
 //!   twice, at the moments when all links were full.
 //! - *The threads sleep on a bell* (`threads/bell.rs`), not in crossbeam's select, whose spinning cost a fifth of the
 //!   CPU time.
+//! - *TCP senders are told by the windows in their acknowledgements where to stop* (`tunnel/steer.rs`,
+//!   `tunnel/ack_windows.rs`), not by drops: a flow that lost a packet in a trough is slow at the next peak. Drops and
+//!   marks remain for whoever cannot be told so, or does not heed it.
 //! - *TCP acknowledgements that wait in a crowd are thinned* (`tunnel/thin_acks.rs`): on a thin uplink they, and not
 //!   the downlink, would set the pace. *And each connection sends only a few in a round trip*
 //!   (`tunnel/ack_spacing.rs`): HyStart ended slow starts at a tenth of the links' rate.

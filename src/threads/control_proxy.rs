@@ -169,6 +169,7 @@ impl ControlProxy {
             id,
             stats: wiring.session.clone(),
             settings: self.config.inbound.clone(),
+            hash_key: self.hub.hash_key,
             allowed: networks(peer),
         };
         wiring.send_reorder(ToReorder::Open(Box::new(inbound)));

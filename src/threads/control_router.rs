@@ -173,6 +173,7 @@ impl ControlRouter {
             id,
             stats: wiring.session.clone(),
             settings: self.config.inbound.clone(),
+            hash_key: self.hub.hash_key,
             allowed: Vec::new(),
         };
         wiring.send_reorder(ToReorder::Open(Box::new(inbound)));

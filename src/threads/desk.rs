@@ -165,6 +165,7 @@ impl Desk {
                 continue;
             }
             mss::clamp(&mut packet, self.stats.mtu());
+            session.steer(now, &mut packet);
             out.push(packet);
         }
         if foreign > 0 {
@@ -303,6 +304,7 @@ mod tests {
             id: SessionId(1),
             stats: Arc::new(SessionStats::new(2)),
             settings: InboundSettings::default(),
+            hash_key: [1, 2],
             allowed: Vec::new(),
         };
         assert!(queue.send_patiently(ToReorder::Open(Box::new(new)), Duration::ZERO));

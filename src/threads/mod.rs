@@ -11,7 +11,8 @@
 //! | `resolve` | `resolve.rs` | one name, then it ends |
 //! | `monitor` | `monitor.rs` | monitor file, status socket |
 //!
-//! They reach each other through bounded queues (`queues.rs`) and share the stats table (`stats.rs`) and the reorderer's desk alone.
+//! They reach each other through bounded queues (`queues.rs`) and share the stats table (`stats.rs`), the
+//! edges of TCP connections (`edges.rs`) and the reorderer's desk alone.
 
 pub mod bell;
 pub mod channel;
@@ -20,6 +21,7 @@ pub mod control_proxy;
 pub mod control_router;
 pub mod desk;
 pub mod device;
+pub mod edges;
 pub mod listen;
 pub mod moderation;
 pub mod monitor;

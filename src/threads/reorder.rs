@@ -14,8 +14,10 @@ use super::queues::ToReorder;
 use super::stats::SessionStats;
 use super::stop::Stop;
 use crate::config::settings::Network;
+use crate::tunnel::ack_windows::AckWindows;
 use crate::tunnel::address::source;
 use crate::tunnel::inbound::{Inbound, InboundSettings};
+use crate::tunnel::mss;
 use crate::tunnel::session::SessionId;
 use crate::units::{ChannelId, Packet};
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub struct NewInbound {
     pub id: SessionId,
     pub stats: Arc<SessionStats>,
     pub settings: InboundSettings,
+    /// That of the session's `Outbound`.
+    pub hash_key: [u64; 2],
     /// Inner source addresses that the peer may use; empty: any.
     pub allowed: Vec<Network>,
 }
@@ -42,6 +46,7 @@ pub struct NewInbound {
 pub(super) struct Session {
     id: SessionId,
     pub(super) inbound: Inbound,
+    ack_windows: AckWindows,
     stats: Arc<SessionStats>,
     allowed: Vec<Network>,
     live: Vec<ChannelId>,
@@ -62,6 +67,16 @@ impl Session {
     pub(super) fn allows(&self, packet: &Packet) -> bool {
         let Some(ip) = source(&packet.bytes) else { return false };
         self.allowed.is_empty() || self.allowed.iter().any(|p| p.contains(ip))
+    }
+
+    /// Tells TCP senders where to stop, and the other half of a connection's beginning.
+    pub(super) fn steer(&mut self, now: Instant, packet: &mut Packet) {
+        let edges = &self.stats.edges;
+        if edges.is_any() || mss::is_syn(&packet.bytes) {
+            if let Some(hash) = self.ack_windows.on_packet(packet, |hash| edges.of(hash)) {
+                edges.put_syn(now, hash);
+            }
+        }
     }
 
     pub(super) fn refresh_live(&mut self, now: Instant) {
@@ -98,6 +113,7 @@ impl Session {
             ToReorder::Open(new) => sessions.push(Session {
                 id: new.id,
                 inbound: Inbound::new(now, new.settings),
+                ack_windows: AckWindows::new(new.hash_key),
                 version: new.stats.version().wrapping_sub(1),
                 stats: new.stats,
                 allowed: new.allowed,

@@ -3,6 +3,7 @@
 //! The only state that threads share. Its locks are held for a copy alone, never one inside another.
 //! Not for: deciding anything.
 
+use super::edges::Edges;
 use crate::channel::row::{others, HeldBack, Others, ReceiveRow, SendRow, State};
 use crate::monitor::snapshot::{ChannelState, SessionState};
 use crate::tunnel::inbound::InboundStats;
@@ -79,6 +80,8 @@ pub struct SessionStats {
     rows: Mutex<Rows>,
     version: AtomicU32,
     waiting: AtomicBool,
+    /// Where TCP senders should stop.
+    pub edges: Edges,
 }
 
 /// A copy of one session's rows.
@@ -184,7 +187,12 @@ impl SessionStats {
             receive: vec![ReceiveRow::default(); channels],
             ..Rows::default()
         };
-        SessionStats { rows: Mutex::new(rows), version: AtomicU32::new(0), waiting: AtomicBool::new(false) }
+        SessionStats {
+            rows: Mutex::new(rows),
+            version: AtomicU32::new(0),
+            waiting: AtomicBool::new(false),
+            edges: Edges::default(),
+        }
     }
 
     /// Puts a sender's row in.

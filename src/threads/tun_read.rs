@@ -156,6 +156,9 @@ impl Session {
             self.wiring.session.copy_send(&mut self.rows);
             self.outbound.set_rows(now, &self.rows);
         }
+        while let Some((at, hash)) = self.wiring.session.edges.take_syn() {
+            self.outbound.handle_syn(at, hash);
+        }
         if self.outbound.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.outbound.handle_timeout(now);
         }
@@ -175,6 +178,9 @@ impl Session {
             if let Some(id) = self.wiring.session.best(None) {
                 self.wiring.send_link(id, ToSend::Frame(Frame::Abandon { flow, seq }));
             }
+        }
+        while let Some((hash, edge)) = self.outbound.poll_edge() {
+            self.wiring.session.edges.set(hash, edge);
         }
         self.wiring.session.set_waiting(self.outbound.is_waiting());
         if now.saturating_duration_since(self.reported) >= REPORT {

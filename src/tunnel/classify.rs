@@ -39,11 +39,20 @@ pub struct Flow {
 pub struct Tcp {
     /// Twelve bits: the reserved ones, then AE CWR ECE URG ACK PSH RST SYN FIN.
     pub flags: u16,
+    pub seq: u32,
     pub ack: u32,
+    /// As it stands in the header: the SYN's shift is not applied.
+    pub window: u16,
     /// Bytes behind the TCP header.
     pub payload: u32,
     /// Whether there is no option but padding and time stamps.
     pub plain_options: bool,
+    /// The shift that a SYN offers for the windows of its sender (RFC 7323).
+    pub window_shift: Option<u8>,
+    /// Whether the header is signed: nobody on the way may change it.
+    pub is_signed: bool,
+    /// Where the TCP header begins in the packet.
+    pub at: usize,
 }
 
 /// The ECN field of RFC 3168.
@@ -62,6 +71,15 @@ impl Classifier {
 
     /// The flow of an inner packet; `None` when it is no whole IPv4 or IPv6 packet.
     pub fn classify(&self, packet: &[u8]) -> Option<Flow> {
+        self.flow(packet, Direction::Own)
+    }
+
+    /// The same with the hash of the flow that answers it: what the other end sends.
+    pub fn classify_for_answer(&self, packet: &[u8]) -> Option<Flow> {
+        self.flow(packet, Direction::Answer)
+    }
+
+    fn flow(&self, packet: &[u8], direction: Direction) -> Option<Flow> {
         let mut name = [0u64; NAME_WORDS];
         let header = match packet.first()? >> 4 {
             4 => ipv4(packet, &mut name),
@@ -74,12 +92,19 @@ impl Classifier {
             Part::Fragment(id) => u64::from(id),
             Part::Whole(transport) => {
                 if header.protocol == TCP {
-                    tcp = tcp_header(transport).ok();
+                    tcp = tcp_header(transport, header.length as usize - transport.len()).ok();
                 }
                 ports(header.protocol, transport).unwrap_or(0)
             }
         };
         let is_fragment = u64::from(matches!(header.part, Part::Fragment(_)));
+        let port_word = match direction {
+            Direction::Own => port_word,
+            Direction::Answer => {
+                swap_ends(packet.first()? >> 4, &mut name);
+                u64::from((port_word as u32).rotate_left(16))
+            }
+        };
         name[4] = u64::from(header.protocol) << 33 | is_fragment << 32 | port_word;
         let hash = sip13(self.key, &name);
         let ecn = match header.traffic_class & 3 {
@@ -165,6 +190,23 @@ fn changed_sum(sum: u16, old: u16, new: u16) -> u16 {
     let wide = u32::from(!sum) + u32::from(!old) + u32::from(new);
     let once = (wide & 0xffff) + (wide >> 16);
     !(((once & 0xffff) + (once >> 16)) as u16)
+}
+
+/// Exchanges source and destination address.
+fn swap_ends(version: u8, name: &mut [u64; NAME_WORDS]) {
+    match version {
+        4 => name[1] = name[1].rotate_left(32),
+        _ => {
+            name.swap(0, 2);
+            name.swap(1, 3);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Own,
+    Answer,
 }
 
 struct IpHeader<'a> {
@@ -257,28 +299,35 @@ fn ports(protocol: u8, transport: &[u8]) -> Result<u64, Short> {
     })
 }
 
-fn tcp_header(transport: &[u8]) -> Result<Tcp, Short> {
+fn tcp_header(transport: &[u8], at: usize) -> Result<Tcp, Short> {
     let mut r = Reader::new(transport);
-    r.u64()?;
+    r.u32()?;
+    let seq = r.u32()?;
     let ack = r.u32()?;
     let word = r.u16()?;
-    r.bytes(6)?;
+    let window = r.u16()?;
+    r.u32()?;
     let header_bytes = usize::from(word >> 12) * 4;
     let mut options = Reader::new(r.bytes(header_bytes.checked_sub(20).ok_or(Short)?)?);
     let payload = r.remaining() as u32;
-    let mut plain_options = true;
+    let (mut plain_options, mut window_shift, mut is_signed) = (true, None, false);
     while options.remaining() > 0 {
         match options.u8()? {
             OPTION_END => break,
             OPTION_PADDING => continue,
             kind => {
                 plain_options &= kind == OPTION_TIME_STAMPS;
+                is_signed |= kind == OPTION_MD5 || kind == OPTION_AO;
                 let length = usize::from(options.u8()?);
-                options.bytes(length.checked_sub(2).ok_or(Short)?)?;
+                let value = options.bytes(length.checked_sub(2).ok_or(Short)?)?;
+                if kind == OPTION_WINDOW_SHIFT {
+                    window_shift = value.first().map(|shift| (*shift).min(WINDOW_SHIFT_MAX));
+                }
             }
         }
     }
-    Ok(Tcp { flags: word & 0xfff, ack, payload, plain_options })
+    let flags = word & 0xfff;
+    Ok(Tcp { flags, seq, ack, window, payload, plain_options, window_shift, is_signed, at })
 }
 
 /// HTTP/3 and most else that speaks QUIC (RFC 9114).
@@ -338,14 +387,19 @@ const SCTP: u8 = 132;
 const MOBILITY: u8 = 135;
 const UDP_LITE: u8 = 136;
 
-// TCP flags and options (RFC 9293).
-const FIN: u16 = 1;
-const SYN: u16 = 2;
-const RST: u16 = 4;
-const ACK: u16 = 16;
+// TCP flags and options (RFC 9293, RFC 7323, RFC 2385, RFC 5925).
+pub(super) const FIN: u16 = 1;
+pub(super) const SYN: u16 = 2;
+pub(super) const RST: u16 = 4;
+pub(super) const ACK: u16 = 16;
+/// RFC 7323 section 2.3.
+const WINDOW_SHIFT_MAX: u8 = 14;
 const OPTION_END: u8 = 0;
 const OPTION_PADDING: u8 = 1;
+const OPTION_WINDOW_SHIFT: u8 = 3;
 const OPTION_TIME_STAMPS: u8 = 8;
+const OPTION_MD5: u8 = 19;
+const OPTION_AO: u8 = 29;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -443,6 +497,24 @@ pub(crate) mod tests {
         let tag = |p: &[u8]| c.classify(p).unwrap().hash;
         assert_ne!(tag(&a), tag(&b));
         assert_eq!(tag(&b), tag(&b_next));
+    }
+
+    #[test]
+    fn both_directions_of_a_connection_find_each_other() {
+        let c = Classifier::new([1, 2]);
+        let there = tcp4(1000, 80, ACK, 5, &[], 0);
+        let mut back = tcp4(80, 1000, ACK, 5, &[], 0);
+        (back[15], back[19]) = (2, 1);
+        assert_eq!(c.classify_for_answer(&there).unwrap().hash, c.classify(&back).unwrap().hash);
+        assert_ne!(c.classify(&there).unwrap().hash, c.classify(&back).unwrap().hash);
+        let mut six = udp6(&[], UDP, 9);
+        let hash = c.classify(&six).unwrap().hash;
+        let (source, target) = (six[8..24].to_vec(), six[24..40].to_vec());
+        six[8..24].copy_from_slice(&target);
+        six[24..40].copy_from_slice(&source);
+        let ports = six[40..44].to_vec();
+        six[40..44].copy_from_slice(&[&ports[2..], &ports[..2]].concat());
+        assert_eq!(c.classify_for_answer(&six).unwrap().hash, hash);
     }
 
     proptest! {

@@ -17,6 +17,7 @@
 use super::classify::{mark_ce, Ecn, Flow};
 use super::codel::Codel;
 use super::flow_rate::FlowRates;
+use super::steer::{Room, Steering};
 use super::thin_acks::{needless, WaitingAck};
 use crate::units::*;
 use std::collections::VecDeque;
@@ -45,6 +46,9 @@ pub struct FlowQueueSettings {
     pub bulk_slow_start_interval: Duration,
     /// What bulk flows may hold together: this share of peak rate x round trip.
     pub bulk_bdp_percent: u32,
+    /// The same for flows whose senders are told by acknowledgements where to stop (`steer.rs`): they hold that share,
+    /// and what does not heed it is dropped beyond this one.
+    pub steered_bdp_percent: u32,
     /// Shortest round trip counted in that: the inner connection's is longer than the tunnel's.
     pub bulk_rtt_min: Duration,
     /// What each bulk flow may hold at least, bytes.
@@ -73,6 +77,7 @@ impl Default for FlowQueueSettings {
             bulk: CodelSettings { target: ms(120), interval: ms(300) },
             bulk_slow_start_interval: ms(100),
             bulk_bdp_percent: 120,
+            steered_bdp_percent: 360,
             bulk_rtt_min: ms(100),
             bulk_bytes_min: 30_000,
             sojourn_max: ms(1_000),
@@ -146,6 +151,7 @@ struct Queue {
     deficit: i64,
     codel: Codel,
     class: Option<Class>,
+    steering: Steering,
     /// Tags that lead here; several only when there are more flows than queues.
     tags: Vec<FlowTag>,
     is_listed: bool,
@@ -187,7 +193,7 @@ impl FlowQueues {
     }
 
     /// A packet comes in; the memory bounds may push others out.
-    pub fn push(&mut self, now: Instant, packet: Packet, flow: &Flow) {
+    pub(super) fn push(&mut self, now: Instant, packet: Packet, flow: &Flow, steering: Steering) {
         let queued = self.clock(now);
         let bytes = packet.len();
         let class = self.rates.on_packet(queued, flow.tag, bytes);
@@ -195,6 +201,7 @@ impl FlowQueues {
         let queue = &mut self.queues[usize::from(index)];
         let ack = WaitingAck::of(flow);
         queue.class = Some(class);
+        queue.steering = steering;
         queue.bytes += bytes as u64;
         queue.items.push_back(Item {
             packet,
@@ -260,6 +267,13 @@ impl FlowQueues {
 
     pub fn is_empty(&self) -> bool {
         self.stats.queue_packets == 0
+    }
+
+    /// What waits of a bulk flow, and what may.
+    pub(super) fn room(&self, flow: FlowTag) -> Option<Room> {
+        let queue = self.queues.get(usize::from(self.by_tag[usize::from(flow.0)]))?;
+        let limit_bytes = self.bulk_bytes_max();
+        Some(Room { queued_bytes: queue.bytes, limit_bytes, rate: Rate(self.peak.0 / self.flows()) })
     }
 
     /// Bytes of all packets that wait.
@@ -350,6 +364,8 @@ impl FlowQueues {
     /// Drops or marks at the head until CoDel is content with it.
     fn manage(&mut self, index: u16, at: Duration) {
         let bulk_bytes_max = self.bulk_bytes_max();
+        let steered = u64::from(self.settings.steered_bdp_percent);
+        let steered_bytes_max = bulk_bytes_max * steered / u64::from(self.settings.bulk_bdp_percent.max(1));
         loop {
             let queue = &mut self.queues[usize::from(index)];
             let Some(head) = queue.items.front_mut() else {
@@ -360,6 +376,9 @@ impl FlowQueues {
                 return;
             }
             let (rule, bytes_max) = match queue.class {
+                Some(Class::Bulk) if queue.steering == Steering::ByWindow => {
+                    (self.settings.bulk, steered_bytes_max)
+                }
                 // A slow start doubles its queue while CoDel makes up its mind.
                 Some(Class::Bulk) if queue.bytes * 3 > self.rates.total(head.flow) => {
                     let interval = self.settings.bulk_slow_start_interval;
@@ -390,8 +409,13 @@ impl FlowQueues {
     /// What one bulk flow may hold without being asked to slow down.
     fn bulk_bytes_max(&self) -> u64 {
         let bdp = self.peak.bytes_in(self.base_rtt.max(self.settings.bulk_rtt_min));
-        let flows = (self.old.len() + self.new.len()).max(1) as u64;
-        (bdp * u64::from(self.settings.bulk_bdp_percent) / 100 / flows).max(self.settings.bulk_bytes_min)
+        (bdp * u64::from(self.settings.bulk_bdp_percent) / 100 / self.flows())
+            .max(self.settings.bulk_bytes_min)
+    }
+
+    /// Flows that wait, at least one.
+    fn flows(&self) -> u64 {
+        (self.old.len() + self.new.len()).max(1) as u64
     }
 
     fn take_head(&mut self, index: u16) -> Option<Item> {
@@ -520,6 +544,25 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_that_is_told_otherwise_is_dropped_only_when_it_does_not_heed_it() {
+        let rule = FlowQueueSettings::default();
+        let share = |percent: u32| (144_000 * u64::from(percent) / 100 / 1_440) as usize;
+        for (packets, is_dropped) in
+            [(share(rule.bulk_bdp_percent) + 50, false), (share(rule.steered_bdp_percent) + 50, true)]
+        {
+            let mut q = Bench::new(rule.clone());
+            q.steering = Steering::ByWindow;
+            q.queues.set_drain(q.at(0), Rate(1_440_000), Rate(1_440_000), Duration::from_millis(60));
+            (0..packets).for_each(|_| q.push(0, &make::tcp4(1, 2, 16, 0, &[], 1400)));
+            for t in 0..800 {
+                q.push(t, &make::tcp4(1, 2, 16, 0, &[], 1400));
+                q.pop(t).unwrap();
+            }
+            assert_eq!(q.queues.stats().dropped > 0, is_dropped, "{packets}");
+        }
+    }
+
+    #[test]
     fn a_flow_with_ecn_is_marked_and_not_dropped() {
         let mut q = Bench::new(FlowQueueSettings::default());
         let mut packet = make::tcp4(1, 2, 16, 0, &[], 1400);
@@ -620,13 +663,15 @@ mod tests {
     struct Bench {
         queues: FlowQueues,
         classifier: Classifier,
+        steering: Steering,
         start: Instant,
     }
 
     impl Bench {
         fn new(settings: FlowQueueSettings) -> Bench {
             let start = Instant::now();
-            Bench { queues: FlowQueues::new(start, settings), classifier: Classifier::new([1, 2]), start }
+            let (queues, classifier) = (FlowQueues::new(start, settings), Classifier::new([1, 2]));
+            Bench { queues, classifier, steering: Steering::ByLoss, start }
         }
 
         fn at(&self, ms: u64) -> Instant {
@@ -635,7 +680,7 @@ mod tests {
 
         fn push(&mut self, ms: u64, packet: &[u8]) {
             let flow = self.classifier.classify(packet).unwrap();
-            self.queues.push(self.at(ms), Packet::complete(packet), &flow);
+            self.queues.push(self.at(ms), Packet::complete(packet), &flow, self.steering);
         }
 
         fn pop(&mut self, ms: u64) -> Option<Queued> {

@@ -32,6 +32,11 @@ pub fn clamp(packet: &mut Packet, mtu: u16) -> bool {
     true
 }
 
+/// Whether a packet is a TCP SYN.
+pub fn is_syn(packet: &[u8]) -> bool {
+    tcp_of(packet).is_some()
+}
+
 /// Where the TCP header of a SYN begins, and the bytes of IP and TCP header that MSS excludes.
 fn tcp_of(bytes: &[u8]) -> Option<(usize, u16)> {
     let (tcp, headers) = match bytes.first()? >> 4 {
@@ -60,7 +65,7 @@ fn mss_option(bytes: &[u8], tcp: usize) -> Option<usize> {
 }
 
 /// RFC 1624 equation 3.
-fn updated(sum: u16, old: u16, new: u16) -> u16 {
+pub(super) fn updated(sum: u16, old: u16, new: u16) -> u16 {
     let mut s = u32::from(!sum) + u32::from(!old) + u32::from(new);
     while s > 0xffff {
         s = (s & 0xffff) + (s >> 16);

@@ -9,12 +9,13 @@ use super::link::MS;
 use gobonding::channel::receiving::Receiving;
 use gobonding::channel::row::{others, SendRow, State};
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
+use gobonding::tunnel::ack_windows::AckWindows;
 use gobonding::tunnel::inbound::{Arrival, Inbound};
 use gobonding::tunnel::outbound::{Balancer, Outbound, OutboundSettings};
 use gobonding::units::{ChannelId, Packet, PacketNumber, Ticks};
 use gobonding::wire::frame::Frame;
 use gobonding::wire::header::DataHeader;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Wire bytes beside an inner packet, over IPv4.
@@ -61,6 +62,8 @@ pub struct Endpoint {
     base: Instant,
     pub outbound: Outbound,
     pub inbound: Inbound,
+    ack_windows: AckWindows,
+    edges: BTreeMap<u64, u32>,
     pub sending: Vec<Sending>,
     pub receiving: Vec<Receiving>,
     pub rows: Vec<SendRow>,
@@ -86,6 +89,8 @@ impl Endpoint {
             base,
             outbound: Outbound::new(base, outbound, [1, 2]),
             inbound: Inbound::new(base, knobs.inbound.clone()),
+            ack_windows: AckWindows::new([1, 2]),
+            edges: BTreeMap::new(),
             sending: (0..links).map(|i| Sending::new(base, settings(i))).collect(),
             receiving: (0..links).map(|i| Receiving::new(base, id(i), base)).collect(),
             rows: Vec::new(),
@@ -134,7 +139,17 @@ impl Endpoint {
                 break;
             }
         }
-        while let Some(p) = self.inbound.poll_deliver() {
+        while let Some((hash, edge)) = self.outbound.poll_edge() {
+            match edge {
+                Some(edge) => _ = self.edges.insert(hash, edge),
+                None => _ = self.edges.remove(&hash),
+            }
+        }
+        while let Some(mut p) = self.inbound.poll_deliver() {
+            let edges = &self.edges;
+            if let Some(hash) = self.ack_windows.on_packet(&mut p, |hash| edges.get(&hash).copied()) {
+                self.outbound.handle_syn(t, hash);
+            }
             out.push(Output::Deliver(p));
         }
     }

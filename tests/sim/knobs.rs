@@ -19,7 +19,7 @@ pub struct Knobs {
 /// Every name that `Knobs::set` knows.
 pub const NAMES: &str = "target_ms rate_window_ms rate_keep_ms growth_percent pacing_percent bulk_target_ms \
     bulk_interval_ms slow_start_ms sparse_target_ms sparse_interval_ms bulk_bdp_percent bulk_rtt_min_ms bulk_bytes_min \
-    sojourn_max_ms sojourn_bytes_min quantum thin_acks_ms hold_max_ms late_ms late_busy_ms acks_per_rtt";
+    sojourn_max_ms sojourn_bytes_min quantum thin_acks_ms hold_max_ms late_ms late_busy_ms acks_per_rtt steered_bdp_percent";
 
 impl Knobs {
     /// Sets one value; names end in their unit.
@@ -47,6 +47,7 @@ impl Knobs {
             "thin_acks_ms" => q.thin_acks_after = (v > 0.0).then_some(ms),
             "late_ms" => self.late = Some(ms),
             "late_busy_ms" => self.late_busy = Some(ms),
+            "steered_bdp_percent" => q.steered_bdp_percent = v as u32,
             "acks_per_rtt" => self.acks_per_rtt = Some(v as u32),
             "hold_max_ms" => self.inbound.hold_max = ms,
             _ => return Err(format!("{name}: no such setting; there are {NAMES}")),

@@ -26,6 +26,8 @@ pub struct Segment {
     pub sacks: [(u32, u32); 3],
     pub sack_count: u8,
     pub payload: u16,
+    /// As in the header, in units of `WINDOW_UNIT`.
+    pub window: u16,
 }
 
 /// What an inner packet turns out to be at the far end.
@@ -34,6 +36,10 @@ pub enum Inner {
     Tcp(Segment),
     Udp { flow: u16, number: u32 },
 }
+
+/// Bytes that a window's one stands for.
+pub const WINDOW_UNIT: u64 = 1 << WINDOW_SHIFT;
+const WINDOW_SHIFT: u8 = 9;
 
 /// Bytes of headers of a data segment: IPv4, TCP, time stamps.
 pub const TCP_HEADERS: u16 = 52;
@@ -79,7 +85,15 @@ impl Segment {
     /// The packet that side `from` sends.
     pub fn packet(&self, from: usize) -> Packet {
         let sacks = usize::from(self.sack_count);
-        let options = 12 + if sacks > 0 { 4 + 8 * sacks } else { 0 };
+        let is_syn = self.flags & SYN != 0;
+        let options = 12
+            + if is_syn {
+                4
+            } else if sacks > 0 {
+                4 + 8 * sacks
+            } else {
+                0
+            };
         let len = 40 + options + usize::from(self.payload);
         let mut h = [0u8; 40 + 40];
         h[..20].copy_from_slice(&ip(TCP, from, len as u16, self.ts_val as u16));
@@ -90,11 +104,13 @@ impl Segment {
         h[28..32].copy_from_slice(&self.ack.to_be_bytes());
         h[32] = (((20 + options) / 4) as u8) << 4;
         h[33] = self.flags;
-        h[34..36].copy_from_slice(&0xffffu16.to_be_bytes());
+        h[34..36].copy_from_slice(&self.window.to_be_bytes());
         h[40..44].copy_from_slice(&[1, 1, 8, 10]);
         h[44..48].copy_from_slice(&self.ts_val.to_be_bytes());
         h[48..52].copy_from_slice(&self.ts_ecr.to_be_bytes());
-        if sacks > 0 {
+        if is_syn {
+            h[52..56].copy_from_slice(&[1, 3, 3, WINDOW_SHIFT]);
+        } else if sacks > 0 {
             h[52..56].copy_from_slice(&[1, 1, 5, 2 + 8 * self.sack_count]);
             for (i, s) in self.sacks.iter().take(sacks).enumerate() {
                 h[56 + 8 * i..60 + 8 * i].copy_from_slice(&s.0.to_be_bytes());
@@ -144,6 +160,7 @@ pub fn read(to: usize, packet: &Packet) -> Inner {
         ts_ecr: u32_at(b, 48),
         sacks: [(0, 0); 3],
         sack_count,
+        window: u16_at(b, 34),
         payload: (b.len() - 20 - header) as u16,
     };
     for i in 0..usize::from(sack_count) {

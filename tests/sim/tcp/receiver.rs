@@ -4,12 +4,14 @@
 //! is open or a duplicate came (with a duplicate's block first), three blocks at most.
 
 use super::super::link::MS;
-use super::super::packet::{Segment, ACK};
+use super::super::packet::{Segment, ACK, WINDOW_UNIT};
 use super::ranges::Ranges;
 use super::{expand, wire, NEVER};
 
 const DELAYED_ACK: u64 = 40 * MS;
 const QUICK: u32 = 16;
+/// Bytes that the receiver takes beyond what it acknowledged.
+pub const WINDOW: u64 = 8_000_000;
 
 #[derive(Debug)]
 pub struct Receiver {
@@ -101,6 +103,7 @@ impl Receiver {
             ack: wire(self.next, self.mss),
             ts_val: (now / MS) as u32,
             ts_ecr: self.ts_recent,
+            window: (WINDOW / WINDOW_UNIT) as u16,
             ..Segment::default()
         };
         let duplicate = self.duplicate.take();

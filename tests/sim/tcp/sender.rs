@@ -4,10 +4,11 @@
 //! stamps, timeout of at least srtt + 200 ms; CUBIC unpaced, BBR paced.
 
 use super::super::link::{MS, SECOND};
-use super::super::packet::{Segment, ACK, TCP_HEADERS};
+use super::super::packet::{Segment, ACK, TCP_HEADERS, WINDOW_UNIT};
 use super::bbr::{Bbr, RateSample};
 use super::cubic::Cubic;
 use super::ranges::Ranges;
+use super::receiver::WINDOW;
 use super::{expand, wire, NEVER};
 use std::collections::VecDeque;
 
@@ -121,7 +122,8 @@ pub struct Sender {
     first_sent: u64,
     app_limited_until: u64,
     limited: bool,
-    window: u64,
+    /// The segment that the receiver's window does not include any more.
+    edge: u64,
     pub(super) control: Control,
     ts_recent: u32,
     pub retransmits: u64,
@@ -186,7 +188,7 @@ impl Sender {
             first_sent: now,
             app_limited_until: 0,
             limited: false,
-            window: 8_000_000 / u64::from(mss),
+            edge: WINDOW / u64::from(mss),
             control,
             ts_recent: 0,
             retransmits: 0,
@@ -218,6 +220,9 @@ impl Sender {
         let ack = expand(s.ack, self.una, self.mss);
         if ack > self.next {
             return;
+        }
+        if ack >= self.una {
+            self.edge = ack + u64::from(s.window) * WINDOW_UNIT / u64::from(self.mss);
         }
         self.ts_recent = s.ts_val;
         let mut news = News { ts_ecr: s.ts_ecr, prior_in_flight: self.in_flight(), ..News::default() };
@@ -284,7 +289,7 @@ impl Sender {
     pub fn poll_send(&mut self, now: u64) -> Option<Segment> {
         if self.probe {
             self.probe = false;
-            let fresh = self.next < self.total && self.next - self.una < self.window;
+            let fresh = self.next < self.total.min(self.edge);
             self.tlp_high = Some((self.next + u64::from(fresh), !fresh));
             let n = if fresh { self.next } else { self.last_unsacked()? };
             return Some(self.transmit(now, n));
@@ -304,7 +309,7 @@ impl Sender {
                 }
             }
         }
-        if self.next < self.total && self.next - self.una < self.window {
+        if self.next < self.total.min(self.edge) {
             return Some(self.transmit(now, self.next));
         }
         self.limited = false;

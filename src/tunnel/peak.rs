@@ -1,0 +1,57 @@
+//! The highest rate of the last five to ten seconds, after smoothing over a few hundred milliseconds: what a queue should
+//! be long enough for.
+
+use crate::units::Rate;
+use std::time::{Duration, Instant};
+
+/// The filter.
+#[derive(Debug)]
+pub(super) struct Peak {
+    smooth: u64,
+    smooth_at: Instant,
+    slices: [u64; 2],
+    slice_at: Instant,
+}
+
+impl Peak {
+    pub(super) fn new(now: Instant) -> Peak {
+        Peak { smooth: 0, smooth_at: now, slices: [0; 2], slice_at: now }
+    }
+
+    pub(super) fn on_rate(&mut self, now: Instant, rate: Rate) -> Rate {
+        if now.saturating_duration_since(self.smooth_at) >= PEAK_STEP {
+            self.smooth_at = now;
+            self.smooth = if rate.0 > self.smooth {
+                (self.smooth + rate.0) / 2
+            } else {
+                (self.smooth * 7 + rate.0) / 8
+            };
+        }
+        if now.saturating_duration_since(self.slice_at) >= PEAK_SLICE {
+            self.slice_at = now;
+            self.slices = [self.smooth, self.slices[0]];
+        }
+        self.slices[0] = self.slices[0].max(self.smooth);
+        Rate(self.slices[0].max(self.slices[1]).max(rate.0 / 2))
+    }
+}
+
+const PEAK_STEP: Duration = Duration::from_millis(50);
+const PEAK_SLICE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_is_remembered_for_five_to_ten_seconds() {
+        let t = Instant::now();
+        let mut peak = Peak::new(t);
+        let mut feed = |from: u64, to: u64, rate| {
+            (from..to).map(|ms| peak.on_rate(t + Duration::from_millis(ms), Rate(rate))).last().unwrap()
+        };
+        assert!(feed(0, 1_000, 1_000_000).0 > 950_000);
+        assert!(feed(1_000, 5_900, 100_000).0 > 950_000);
+        assert!(feed(5_900, 12_000, 100_000).0 < 150_000);
+    }
+}
