@@ -7,6 +7,9 @@ use crossbeam_channel::{bounded, Receiver, Sender};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+/// When a SYN left, and the hash of the flow that will answer it.
+type Syn = (Instant, u64);
+
 /// One session's connections.
 #[derive(Debug)]
 pub struct Edges {
@@ -14,7 +17,7 @@ pub struct Edges {
     rows: Box<[AtomicU64]>,
     /// Rows that are not zero.
     count: AtomicUsize,
-    syns: (Sender<(Instant, u64)>, Receiver<(Instant, u64)>),
+    syns: (Sender<Syn>, Receiver<Syn>),
 }
 
 impl Default for Edges {
@@ -54,7 +57,7 @@ impl Edges {
     }
 
     /// The next SYN that left.
-    pub fn take_syn(&self) -> Option<(Instant, u64)> {
+    pub fn take_syn(&self) -> Option<Syn> {
         self.syns.1.try_recv().ok()
     }
 }
