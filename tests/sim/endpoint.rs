@@ -79,8 +79,8 @@ impl Endpoint {
         let id = |i: usize| ChannelId(i as u8);
         let settings = |i| SendingSettings {
             control: knobs.control.clone(),
-            late: knobs.late.unwrap_or(std::time::Duration::from_millis(120)),
-            late_busy: knobs.late_busy.unwrap_or(std::time::Duration::from_millis(400)),
+            late: knobs.late.unwrap_or(SendingSettings::new(id(i), base, OVERHEAD).late),
+            late_busy: knobs.late_busy.unwrap_or(SendingSettings::new(id(i), base, OVERHEAD).late_busy),
             ..SendingSettings::new(id(i), base, OVERHEAD)
         };
         let mut outbound = OutboundSettings::new(balancer, knobs.queues.clone());
