@@ -24,6 +24,7 @@ simulate [options] SCENARIO...
   --all               all built-in scenarios
   --public            scenarios made of all public recordings (DIR/../../traces)
   --random N          N random sets of one to eight links; each also against the best link alone
+  --random-from N     number of the first of them (default 0): others than those that a rule was made with
   --workload A,B      tcp_down (default) tcp_up tcp_down_bbr tcp_up_bbr tcp_down_8 tcp_up_8 latency_idle
                       latency_loaded failover web udp_down udp_up (90 % of the links) udp_flood_down
                       udp_flood_up (160 %)
@@ -52,6 +53,7 @@ struct Options {
     path: String,
     public: bool,
     random: usize,
+    random_from: usize,
     knobs: Knobs,
     tried: Option<(String, Vec<String>)>,
     balancer: Balancer,
@@ -85,6 +87,7 @@ fn options() -> Result<Option<Options>, String> {
         path: "tunnel".into(),
         public: false,
         random: 0,
+        random_from: 0,
         knobs: Knobs::default(),
         tried: None,
         balancer: Balancer::Adaptive,
@@ -153,6 +156,7 @@ fn options() -> Result<Option<Options>, String> {
                     "csv" => o.csv = Some(v),
                     "svg" => o.svg = Some(v),
                     "random" => o.random = v.parse().map_err(|_| wrong())?,
+                    "random-from" => o.random_from = v.parse().map_err(|_| wrong())?,
                     "jobs" => o.jobs = v.parse().map_err(|_| wrong())?,
                     _ => return Err(format!("--{key}: no such option; see --help")),
                 }
@@ -187,7 +191,7 @@ fn simulate(o: Options) -> Result<(), String> {
     if o.public {
         all.extend(scenarios::public(&traces)?);
     }
-    all.extend(random::sets(o.random)?);
+    all.extend(random::sets(o.random_from, o.random)?);
     if all.is_empty() {
         return Err("no scenario given; see --help".into());
     }

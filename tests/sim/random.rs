@@ -6,9 +6,9 @@
 use super::rng::Rng;
 use super::scenario::Scenario;
 
-/// `count` sets, the same on every machine; their names are `random00` and on.
-pub fn sets(count: usize) -> Result<Vec<Scenario>, String> {
-    (0..count).map(set).collect()
+/// `count` sets from number `from` on, the same on every machine; their names are `random00` and on.
+pub fn sets(from: usize, count: usize) -> Result<Vec<Scenario>, String> {
+    (from..from + count).map(set).collect()
 }
 
 fn set(n: usize) -> Result<Scenario, String> {
