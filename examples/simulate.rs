@@ -29,7 +29,8 @@ simulate [options] SCENARIO...
                       latency_loaded failover web udp_down udp_up (90 % of the links) udp_flood_down
                       udp_flood_up (160 %)
   --path P,Q          tunnel (default), oracle, direct0 (link 0, no tunnel), tunnel0 (the tunnel over it
-                      alone), direct1..., each-direct, each-tunnel
+                      alone), without0 (the tunnel over all but it), direct1..., each-direct, each-tunnel,
+                      each-without
   --set NAME=VALUE    a setting of the core, as often as wanted; a wrong name lists them
   --try NAME=A,B,C    every run with each of these values
   --balancer B        adaptive (default) relative prio redundant
@@ -84,7 +85,7 @@ fn options() -> Result<Option<Options>, String> {
     let mut o = Options {
         scenarios: Vec::new(),
         workloads: Vec::new(),
-        path: "tunnel".into(),
+        path: String::new(),
         public: false,
         random: 0,
         random_from: 0,
@@ -164,8 +165,8 @@ fn options() -> Result<Option<Options>, String> {
             other => return Err(other.unexpected().to_string()),
         }
     }
-    if o.random > 0 && o.path == "tunnel" {
-        o.path = "tunnel,each-direct".into();
+    if o.path.is_empty() {
+        o.path = if o.random > 0 { "tunnel,each-direct" } else { "tunnel" }.into();
     }
     let known = workloads();
     for n in names.split(',') {
@@ -239,6 +240,8 @@ impl Options {
         let mut out = Vec::new();
         let tunnel = Fabric::Tunnel(self.balancer);
         for p in self.path.split(',') {
+            let others = |i: usize| (0..whole.links.len()).filter(|&j| j != i).collect::<Vec<_>>();
+            let without = |i: usize| (format!("without{i} "), whole.only(&others(i)), tunnel);
             let alone = |prefix: &str, i: usize, path| (format!("{prefix}{i} "), whole.only(&[i]), path);
             let links = 0..whole.links.len();
             let number = |prefix: &str| {
@@ -252,9 +255,11 @@ impl Options {
                 }
                 "each-direct" => out.extend(links.map(|i| alone("direct", i, Fabric::Direct))),
                 "each-tunnel" => out.extend(links.map(|i| alone("tunnel", i, tunnel))),
-                _ => match (number("direct"), number("tunnel")) {
-                    (Some(i), _) => out.push(alone("direct", i, Fabric::Direct)),
-                    (_, Some(i)) => out.push(alone("tunnel", i, tunnel)),
+                "each-without" => out.extend(links.filter(|_| whole.links.len() > 1).map(without)),
+                _ => match (number("direct"), number("tunnel"), number("without")) {
+                    (Some(i), ..) => out.push(alone("direct", i, Fabric::Direct)),
+                    (_, Some(i), _) => out.push(alone("tunnel", i, tunnel)),
+                    (_, _, Some(i)) if whole.links.len() > 1 => out.push(without(i)),
                     _ => {
                         return Err(format!("--path {p}: not understood, or {} has no such link", whole.name))
                     }
@@ -298,7 +303,8 @@ fn find(o: &Options, name: &str) -> Result<Scenario, String> {
 fn against_best(scored: &[Scored]) {
     let (mut sets, mut worse) = (0, Vec::new());
     for s in scored.iter().filter(|s| !s.name.contains(' ')) {
-        let alone = scored.iter().filter(|d| d.workload.name == s.workload.name && d.name.contains(' '));
+        let alone =
+            scored.iter().filter(|d| d.workload.name == s.workload.name && d.name.starts_with("direct"));
         let alone = alone.filter(|d| d.name.split(' ').nth(1) == Some(&s.name));
         let best = alone.map(|d| d.outcome.goodput80_mbit).fold(0.0, f64::max);
         if best > 0.0 {
