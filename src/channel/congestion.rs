@@ -135,7 +135,8 @@ impl Congestion {
         if !s.app_limited {
             self.limited_at = Some(now);
         }
-        self.delivery.on_ack(now, s.arrived, window, keep, s.app_limited);
+        let arrived = Arrived { sent_us: s.arrived.at_us - s.owd_us, ..s.arrived };
+        self.delivery.on_ack(now, arrived, window, keep, s.app_limited);
         let rate = self.rate(now);
         let target = self.target(rate);
         let state = Window {

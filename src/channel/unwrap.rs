@@ -23,7 +23,11 @@ impl Unwrap {
         }
         let later_us = ticks.us_since(self.ticks);
         let more = i64::from(bytes_low.wrapping_sub(self.bytes_low) as i32);
-        let at = Arrived { at_us: self.at_us + later_us, bytes: self.bytes.saturating_add_signed(more) };
+        let at = Arrived {
+            at_us: self.at_us + later_us,
+            bytes: self.bytes.saturating_add_signed(more),
+            sent_us: 0,
+        };
         if later_us > 0 && more >= 0 {
             (self.ticks, self.at_us, self.bytes_low, self.bytes) = (ticks, at.at_us, bytes_low, at.bytes);
         }
