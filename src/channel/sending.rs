@@ -2,7 +2,7 @@
 //!
 //! The way of a packet:
 //! 1. `handle_run`: the balancer has bound it here, within the credit that `row` granted.
-//! 2. `poll_transmit`: the pacer lets it go; it gets its packet number and lies in the ring.
+//! 2. `poll_transmit`: the pacer lets it go, an urgent one before the others; it gets its packet number and lies in the ring.
 //! 3. `handle_ack`: it arrived; or later ones did and it did not, or nothing did: `poll_returned`.
 //!
 //! Not for: choosing channels (tunnel/outbound.rs), sealing and sockets (threads).
@@ -94,7 +94,7 @@ impl Sending {
                 continue;
             }
             self.queued_bytes += wire;
-            self.queue.push_back(bound);
+            self.enqueue(bound);
         }
         self.liveness.on_data(now);
     }
@@ -182,7 +182,8 @@ impl Sending {
             self.frames.push_back(Frame::Ping { padding: 0 });
             return Some(self.control(now));
         }
-        if matches!(self.liveness.state(), State::Down) || !self.pacer.may_send(now) {
+        let urgent = self.queue.front().is_some_and(|b| b.class == Class::Sparse);
+        if matches!(self.liveness.state(), State::Down) || !(urgent || self.pacer.may_send(now)) {
             return None;
         }
         let bound = self.queue.pop_front()?;
@@ -259,6 +260,15 @@ impl Sending {
             lost_packets: self.counters.lost,
             resent_packets: self.counters.resent,
             held_back: None,
+        }
+    }
+
+    /// Urgent packets pass the others, and the pacer lets them go at once: what they take, the others give back.
+    fn enqueue(&mut self, bound: Bound) {
+        let urgent = self.queue.iter().take_while(|b| b.class == Class::Sparse).count();
+        match bound.class {
+            Class::Sparse => self.queue.insert(urgent, bound),
+            Class::Bulk => self.queue.push_back(bound),
         }
     }
 
