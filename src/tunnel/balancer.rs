@@ -88,14 +88,17 @@ impl Lane {
         self.row.rate.max(Rate(RATE_FLOOR))
     }
 
-    /// When a packet of `bytes` bound now would arrive, microseconds on the receiver's clock minus ours.
-    fn arrival_us(&self, bytes: u64) -> i64 {
+    /// How long a packet of `bytes` bound now would wait in the link.
+    fn queue(&self, bytes: u64) -> Duration {
         let rate = self.speed();
         let ahead = rate.time_for(self.row.bytes_in_flight + self.waiting() + bytes);
-        let queue = ahead.saturating_sub(self.row.min_rtt);
-        let queue =
-            queue.max(if self.row.bytes_in_flight > 0 { self.row.queue_delay / 2 } else { Duration::ZERO });
-        self.row.base_owd_us + queue.as_micros() as i64
+        let seen = if self.row.bytes_in_flight > 0 { self.row.queue_delay / 2 } else { Duration::ZERO };
+        ahead.saturating_sub(self.row.min_rtt).max(seen)
+    }
+
+    /// When it would arrive, microseconds on the receiver's clock minus ours.
+    fn arrival_us(&self, bytes: u64) -> i64 {
+        self.row.base_owd_us + self.queue(bytes).as_micros() as i64
     }
 
     /// The same for a packet that has to wait until the window has room for it.
@@ -122,7 +125,7 @@ pub(super) struct Want {
 /// Index of the lane to take `want`, or `None` to wait.
 pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<usize> {
     if want.sparse {
-        return earliest(lanes, want, None);
+        return earliest(lanes, want, &[]);
     }
     match kind {
         Balancer::Adaptive | Balancer::Redundant => adaptive(lanes, want),
@@ -131,15 +134,19 @@ pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<u
     }
 }
 
-/// The lane for a second copy: the next earliest.
-pub(super) fn second(lanes: &[Lane], want: Want, first: usize) -> Option<usize> {
-    earliest(lanes, want, Some(first))
+/// Lanes for copies of an urgent packet that `first` takes: the next earliest, and a third where both have a queue of
+/// ours. How fast a radio link empties that, nobody knows beforehand.
+pub(super) fn copies(lanes: &[Lane], want: Want, first: usize) -> [Option<usize>; 2] {
+    let Some(second) = earliest(lanes, want, &[first]) else { return [None; 2] };
+    let doubtful = [first, second].iter().all(|&at| lanes[at].queue(want.bytes) > DOUBTFUL_QUEUE);
+    let third = if doubtful { earliest(lanes, want, &[first, second]) } else { None };
+    [Some(second), third]
 }
 
-fn earliest(lanes: &[Lane], want: Want, except: Option<usize>) -> Option<usize> {
+fn earliest(lanes: &[Lane], want: Want, except: &[usize]) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
     let open = |lane: &Lane| lane.is_up() && want.avoid != Some(lane.id()) && lane.takes_sparse(want.bytes);
-    let candidates = lanes.iter().enumerate().filter(|(at, lane)| Some(*at) != except && open(lane));
+    let candidates = lanes.iter().enumerate().filter(|(at, lane)| !except.contains(at) && open(lane));
     candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(want.bytes), reference)).map(|(at, _)| at)
 }
 
@@ -191,6 +198,8 @@ const OVERDRAFT_TIME: Duration = Duration::from_millis(15);
 /// Sparse bytes in flight that are fine on any link: one that stands still may go on at any moment. Source: lte3 in
 /// the namespaces, p99 of a call beside a download 368 ms with 3,000, 207 ms with this.
 const SPARSE_MIN: u64 = 8_000;
+/// A queue longer than a smooth link has (`ControlSettings::target`).
+const DOUBTFUL_QUEUE: Duration = Duration::from_millis(20);
 /// Times its backlog that a flow past its youth lets a slow channel be later. Source: three-mixed, where
 /// with 1 the 80 ms link carried a third of what it could and the download got 0.82 of the links.
 const OLD_PATIENCE: i64 = 3;

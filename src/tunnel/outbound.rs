@@ -10,7 +10,7 @@
 //! Not for: windows (channel/), order at the far end (`inbound.rs`).
 
 use super::ack_spacing::{AckSpacing, Spacing};
-use super::balancer::{choose, second, Lane, Want};
+use super::balancer::{choose, copies, Lane, Want};
 use super::classify::{Classifier, Flow};
 use super::copy_budget::CopyBudget;
 use super::flow_queue::{FlowQueueSettings, FlowQueues};
@@ -360,9 +360,11 @@ impl Outbound {
         let copy = Bound { reason: Reason::Copy, ..bound.clone() };
         if self.settings.balancer == Balancer::Redundant {
             self.copy_to_all(lane, &copy);
-        } else if want.sparse && small && self.copy_budget.take(now, want.bytes) {
-            if let Some(other) = second(&self.lanes, want, lane) {
-                self.push_copy(other, copy);
+        } else if want.sparse && small {
+            for other in copies(&self.lanes, want, lane).into_iter().flatten() {
+                if self.copy_budget.take(now, want.bytes) {
+                    self.push_copy(other, copy.clone());
+                }
             }
         } else if let Some(trial) = self.hold_back.on_trial(now) {
             let wire = |l: &Lane| want.bytes as i64 + i64::from(l.row.overhead);
