@@ -9,18 +9,21 @@
 //!
 //! | link | CUBIC kernel | model | BBR kernel | model |
 //! |---|---|---|---|---|
-//! | plain | 19.3 (23) | 19.1 (21) | 18.9 | 18.8 |
-//! | 0.1 % loss | 13.1 (12) | 10.1 to 13.4 (14 to 18) | 18.9 (18) | 18.8 (20) |
-//! | 1 % loss | 2.7 (43) | 3.0 to 3.4 (46 to 52) | 19.0 | 18.6 |
-//! | 1 % loss in bursts of 5 | 7.3 (85) | 5.6 to 8.2 (76 to 119) | 18.8 | 18.6 |
-//! | 45 kB of queue, 40 ms | 18.9 (127) | 19.0 (45) | 18.6 (681) | 18.7 (775) |
-//! | cut for 0.6 and 2 s | 12.9 (350) | 13.2 (346) | 11.2 | 9.7 |
+//! | plain | 19.3 (23) | 19.1 (21) | 18.9 | 18.9 |
+//! | 0.1 % loss | 13.1 (12) | 10.1 to 13.4 (14 to 18) | 18.9 (18) | 18.9 (19 to 29) |
+//! | 1 % loss | 2.7 (43) | 3.0 to 3.4 (46 to 52) | 19.0 | 18.9 |
+//! | 1 % loss in bursts of 5 | 7.3 (85) | 5.6 to 8.2 (76 to 119) | 18.8 | - |
+//! | 45 kB of queue, 40 ms | 18.9 (127) | 19.0 (45) | 18.6 (681) | 18.7 to 19.2 (672) |
+//! | cut for 0.6 and 2 s | 12.9 (350) | 13.2 (346) | 11.2 | - |
 //! | stalled for 0.6 and 2 s | 14.5 (75) | 15.1 (5) | 14.7 | 14.5 |
-//! | +80 ms from 5 to 8 s | 17.5 (16) | 17.5 (19) | 15.9 | 15.5 |
-//! | 30 and 5 Mbit/s every 2 s | 16.1 (217) | 15.4 (86) | 16.8 | 16.0 |
-//! | 1 % late by 5 ms | 19.3 (13) | 19.3 (13) | 18.9 | 18.9 |
-//! | 5 % late by 20 ms | 14.8 (52) | 19.3 (5 to 205) | 18.9 | 18.9 |
-//! | 5 % late by 60 ms | 6.1 (344) | 7.5 to 10.9 (450 to 684) | 18.8 | 18.7 |
+//! | +80 ms from 5 to 8 s | 17.5 (16) | 17.5 (19) | 15.9 | - |
+//! | 30 and 5 Mbit/s every 2 s | 16.1 (217) | 15.4 (86) | 16.8 | 16.7 |
+//! | 1 % late by 5 ms | 19.3 (13) | 19.3 (13) | 18.9 | - |
+//! | 5 % late by 20 ms | 14.8 (52) | 19.3 (5 to 205) | 18.9 | - |
+//! | 5 % late by 60 ms | 6.1 (344) | 7.5 to 10.9 (450 to 684) | 18.8 | - |
+//!
+//! A dash is not measured. BBR through the tunnel, kernel and model (share of the attainable, three seeds): step 0.89
+//! and 0.91, city3 0.83 and 0.84, car4 0.86 and 0.88.
 //!
 //! The oracles of the six measured scenarios agree within 1 %. So the model is good to about 5 %, but it
 //! forgives heavy reordering more than the kernel does: what looks good only because the inner flow

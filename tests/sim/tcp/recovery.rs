@@ -225,8 +225,9 @@ impl Sender {
         self.prr_prior_cwnd = self.cwnd.max(1);
         let current = if self.in_slow_start() { self.ssthresh } else { self.ssthresh.max(self.cwnd / 4 * 3) };
         self.prior = (self.cwnd, current);
-        if let Control::Cubic(c) = &mut self.control {
-            self.ssthresh = c.on_loss(self.cwnd);
+        match &mut self.control {
+            Control::Cubic(c) => self.ssthresh = c.on_loss(self.cwnd),
+            Control::Bbr(b) => b.on_reduction(),
         }
     }
 
@@ -283,8 +284,13 @@ impl Sender {
             order.sort_unstable();
             self.order = order.into();
         }
-        self.cwnd = self.cwnd.max(self.prior.0);
-        self.ssthresh = self.ssthresh.max(self.prior.1);
+        match &mut self.control {
+            Control::Cubic(_) => {
+                self.cwnd = self.cwnd.max(self.prior.0);
+                self.ssthresh = self.ssthresh.max(self.prior.1);
+            }
+            Control::Bbr(b) => b.on_undo(),
+        }
         self.undo_marker = None;
         self.undos += 1;
     }
@@ -323,9 +329,6 @@ impl Sender {
             self.begin_reduction();
             self.begin_undo();
         }
-        if let Control::Bbr(b) = &mut self.control {
-            b.cwnd = 4;
-        }
         self.lost_queue.clear();
         self.lost_out = 0;
         self.again_out = 0;
@@ -341,8 +344,10 @@ impl Sender {
         self.frto = frto;
         self.prefer_new = false;
         self.tlp_high = None;
-        if let Control::Cubic(c) = &mut self.control {
-            c.reset(now, self.next);
+        let in_flight = self.in_flight();
+        match &mut self.control {
+            Control::Cubic(c) => c.reset(now, self.next),
+            Control::Bbr(b) => b.on_timeout(in_flight),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::super::link::{MS, SECOND};
 use super::super::packet::{Segment, ACK, TCP_HEADERS, WINDOW_UNIT};
-use super::bbr::{Bbr, RateSample};
+use super::bbr::{Bbr, Phase, RateSample};
 use super::cubic::Cubic;
 use super::ranges::Ranges;
 use super::receiver::WINDOW;
@@ -477,19 +477,35 @@ impl Sender {
     }
 
     fn adjust_bbr(&mut self, now: u64, news: &News) {
-        let (Some(seg), in_flight, delivered) = (news.newest, self.in_flight(), self.delivered) else {
-            return;
+        let (in_flight, delivered) = (self.in_flight(), self.delivered);
+        let phase = match self.state {
+            State::Loss => Phase::Loss,
+            State::Recovery => Phase::Recovery,
+            _ => Phase::Open,
         };
-        let interval = (seg.sent.saturating_sub(seg.first_sent)).max(now.saturating_sub(seg.delivered_at));
-        let rate = (delivered - seg.prior_delivered) as f64 / interval.max(1) as f64;
+        let rate = news.newest.and_then(|seg| {
+            let send = seg.sent.saturating_sub(seg.first_sent);
+            let interval = send.max(now.saturating_sub(seg.delivered_at));
+            let rate = (delivered - seg.prior_delivered) as f64 / interval.max(1) as f64;
+            (interval >= self.min_rtt).then_some(rate)
+        });
         let Control::Bbr(b) = &mut self.control else { return };
         let sample = RateSample {
-            rate: (interval >= self.min_rtt).then_some(rate),
-            app_limited: seg.app_limited,
-            prior_delivered: seg.prior_delivered,
+            rate,
+            app_limited: news.newest.is_some_and(|seg| seg.app_limited),
+            prior_delivered: news.newest.map_or(0, |seg| seg.prior_delivered),
             acked: news.delivered,
+            lost: news.lost,
+            rtt: news.rtt,
+            delivered,
+            prior_in_flight: news.prior_in_flight,
+            in_flight,
+            phase,
         };
-        b.on_ack(now, sample, news.rtt, delivered, in_flight);
+        b.on_ack(now, sample);
         self.cwnd = b.cwnd;
+        if b.hides_rate {
+            self.app_limited_until = (delivered + u64::from(in_flight)).max(1);
+        }
     }
 }
