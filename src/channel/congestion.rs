@@ -15,6 +15,7 @@
 //!
 //! Source: ALGORITHMS section 4.3; the table that decided the constants: `ControlSettings`.
 
+use super::calls::Calls;
 use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
 use super::gaps::Gaps;
@@ -84,6 +85,7 @@ pub struct Congestion {
     delay: Delay,
     path: PathMin,
     gaps: Gaps,
+    calls: Calls,
     no_growth_until: Instant,
     ack_gap: Duration,
     last_ack: Option<Instant>,
@@ -104,6 +106,7 @@ impl Congestion {
             delay: Delay::new(now),
             path: PathMin::default(),
             gaps: Gaps::new(now),
+            calls: Calls::new(now),
             no_growth_until: now,
             ack_gap: Duration::ZERO,
             last_ack: None,
@@ -123,7 +126,7 @@ impl Congestion {
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
         self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
-        let target = self.target(self.rate(now));
+        let target = self.target(now, self.rate(now));
         // A queue in the link means that the link is the limit, however little there was to send.
         // During a drain and just after, the window is less than the link would take.
         let drained = self.delay.ask() == Ask::Drain || now < self.no_growth_until;
@@ -138,7 +141,7 @@ impl Congestion {
         let arrived = Arrived { sent_us: s.arrived.at_us - s.owd_us, ..s.arrived };
         self.delivery.on_ack(now, arrived, window, keep, s.app_limited);
         let rate = self.rate(now);
-        let target = self.target(rate);
+        let target = self.target(now, rate);
         let state = Window {
             cwnd: self.cwnd,
             at_floor: self.cwnd <= MIN_CWND,
@@ -165,6 +168,11 @@ impl Congestion {
         }
     }
 
+    /// A packet of a sparse flow is bound to this channel.
+    pub fn on_urgent(&mut self, now: Instant) {
+        self.calls.on_urgent(now);
+    }
+
     fn note_gap(&mut self, now: Instant) {
         if let Some(last) = self.last_ack {
             let gap = now.saturating_duration_since(last).min(GAP_MAX);
@@ -179,7 +187,12 @@ impl Congestion {
         let prop = self.path() + self.ack_gap.saturating_sub(GAP_FREE);
         let room = if policed { Duration::ZERO } else { target };
         let model = rate.bytes_in(prop + room) + PACKET;
-        let cap = rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND;
+        // Where a link stands still now and then, a call would wait behind all that is sent ahead.
+        let called = target > self.settings.target && self.calls.is_active(now);
+        let cap = match called {
+            true => model + CALL_SPARE,
+            false => rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND,
+        };
         // The queue is seen a round trip late: after a drain it is low and proves nothing.
         if self.delay.ask() == Ask::Drain {
             self.no_growth_until = now + rtt * 5 / 2;
@@ -292,9 +305,10 @@ impl Congestion {
     }
 
     /// The queue to aim at: the setting, but not less than one and a half packets take.
-    fn target(&self, rate: Rate) -> Duration {
+    fn target(&self, now: Instant, rate: Rate) -> Duration {
         let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(PACKET * 3 / 2) };
-        let gap = self.gaps.typical() * GAP_TARGET_PERCENT / 100;
+        let percent = if self.calls.is_active(now) { CALL_TARGET_PERCENT } else { GAP_TARGET_PERCENT };
+        let gap = self.gaps.typical() * percent / 100;
         self.settings.target.max(packets.min(TARGET_MAX)).max(gap)
     }
 
@@ -405,5 +419,8 @@ const UNTRIED_FACTOR: u64 = 6;
 /// and 107 ms, 150 / 200 gave 0.98 and 149 ms.
 const GAP_TARGET_PERCENT: u32 = 70;
 const GAP_WINDOW_PERCENT: u32 = 150;
+/// The same part of the gap, and how far a window may grow beyond what that gives, while a call uses the link.
+const CALL_TARGET_PERCENT: u32 = 60;
+const CALL_SPARE: u64 = 3 * PACKET;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);

@@ -94,6 +94,9 @@ impl Sending {
                 continue;
             }
             self.queued_bytes += wire;
+            if bound.class == Class::Sparse {
+                self.congestion.on_urgent(now);
+            }
             self.enqueue(bound);
         }
         self.liveness.on_data(now);

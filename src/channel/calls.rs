@@ -1,0 +1,54 @@
+//! Whether a call uses the link: so many urgent packets that somebody listens to their delay.
+//!
+//! Not for: which packets are urgent (`tunnel/flow_rate.rs`).
+
+use std::time::{Duration, Instant};
+
+/// Urgent packets of this slice of time and the one before.
+#[derive(Clone, Debug)]
+pub(super) struct Calls {
+    slice_at: Instant,
+    counts: [u32; 2],
+}
+
+impl Calls {
+    pub fn new(now: Instant) -> Calls {
+        Calls { slice_at: now, counts: [0; 2] }
+    }
+
+    /// An urgent packet is sent.
+    pub fn on_urgent(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.slice_at);
+        if passed >= SLICE {
+            let before = if passed < SLICE * 2 { self.counts[0] } else { 0 };
+            (self.counts, self.slice_at) = ([0, before], now);
+        }
+        self.counts[0] += 1;
+    }
+
+    pub fn is_active(&self, now: Instant) -> bool {
+        let fresh = now.saturating_duration_since(self.slice_at) < SLICE * 2;
+        fresh && self.counts.iter().any(|&n| n >= PACKETS)
+    }
+}
+
+const SLICE: Duration = Duration::from_millis(500);
+/// Urgent packets in a slice that make a call: voice sends 25, the beginning of a TCP connection four.
+const PACKETS: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voice_is_a_call_until_it_ends_and_a_new_connection_is_none() {
+        let t = Instant::now();
+        let ms = |n: u64| t + Duration::from_millis(n);
+        let mut calls = Calls::new(t);
+        (0..4).for_each(|n| calls.on_urgent(ms(n)));
+        assert!(!calls.is_active(ms(10)));
+        (0..100).for_each(|n| calls.on_urgent(ms(20 * n)));
+        assert!(calls.is_active(ms(2_000)));
+        assert!(!calls.is_active(ms(3_500)));
+    }
+}
