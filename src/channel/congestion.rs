@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   model = rate x (path + target + gap between acks) + 1 packet
-//!   path  = smallest RTT - queue of the last moments: what is not queue in this direction, the return
-//!           path's queue included, because the window must cover it
+//!   path  = RTT - queue: what is not queue in this direction, the return path's queue and jitter included, because
+//!           the window must cover them; smoothed, but not more than the least of the last moments + target
 //!   queue < target/2, window in use:  cwnd grows with each acked byte     (the link may have become faster)
 //!   else:                             cwnd = model                        (and it may have become slower)
 //! ```
@@ -184,11 +184,13 @@ impl Congestion {
     fn set_cwnd(&mut self, now: Instant, s: AckSample, rtt: Duration, rate: Rate, target: Duration) {
         let queue = Duration::from_micros(self.delay.queue_us() as u64);
         let policed = self.policer.is_policed(now, queue < target);
-        let prop = self.path() + self.ack_gap.saturating_sub(GAP_FREE);
-        let room = if policed { Duration::ZERO } else { target };
-        let model = rate.bytes_in(prop + room) + PACKET;
         // Where a link stands still now and then, a call would wait behind all that is sent ahead.
         let called = target > self.settings.target && self.calls.is_active(now);
+        // Jitter of the return path is to be covered, too, but not what may be a queue there.
+        let path = if called { self.path() } else { self.path.mean().min(self.path() + target) };
+        let prop = path + self.ack_gap.saturating_sub(GAP_FREE);
+        let room = if policed { Duration::ZERO } else { target };
+        let model = rate.bytes_in(prop + room) + PACKET;
         let cap = match called {
             true => model + CALL_SPARE,
             false => rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND,
@@ -321,15 +323,17 @@ impl Congestion {
     }
 }
 
-/// Smallest value of the last one to two slices of time.
+/// Smallest value of the last one to two slices of time, and the smoothed one.
 #[derive(Clone, Debug, Default)]
 struct PathMin {
     slices: [Option<Duration>; 2],
     began: Option<Instant>,
+    mean: Duration,
 }
 
 impl PathMin {
     fn add(&mut self, now: Instant, sample: Duration, slice: Duration) {
+        self.mean = if self.mean.is_zero() { sample } else { (self.mean * 15 + sample) / 16 };
         let slice = slice.max(PATH_SLICE_MIN);
         if self.began.is_none_or(|t| now.saturating_duration_since(t) >= slice) {
             self.slices = [None, self.slices[0]];
@@ -337,6 +341,10 @@ impl PathMin {
         }
         let least = self.slices[0].map_or(sample, |m| m.min(sample));
         self.slices[0] = Some(least);
+    }
+
+    fn mean(&self) -> Duration {
+        self.mean.max(self.min())
     }
 
     fn min(&self) -> Duration {

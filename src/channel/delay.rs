@@ -1,7 +1,7 @@
 //! Queue in the link, from one-way delay *differences*: clocks of the two hosts are never compared.
 //!
 //! ```text
-//!   q = owd - base        base = smallest owd seen
+//!   q = owd - base        (`base_delay.rs`)
 //!
 //!   Quiet --q high though the window shrank--> Testing --rate followed the window--> base moved, Quiet
 //!                                                `--queue followed the window--> Quiet, not again for a while
@@ -12,13 +12,14 @@
 //! handover) takes the difference for a queue and starves itself (ALGORITHMS section 4.3, rules 5
 //! and 6). Little's law cannot tell the two apart at rest, only the answer to a push can.
 
+use super::base_delay::BaseDelay;
 use crate::units::Rate;
 use std::time::{Duration, Instant};
 
 /// One-way delay of one channel.
 #[derive(Clone, Debug)]
 pub struct Delay {
-    base_us: Option<i64>,
+    base: BaseDelay,
     latest_us: i64,
     /// The queue, smoothed over a round trip: jitter is not to end a doubt.
     smooth_us: i64,
@@ -55,7 +56,7 @@ enum Mode {
 impl Delay {
     pub fn new(now: Instant) -> Delay {
         Delay {
-            base_us: None,
+            base: BaseDelay::new(now),
             latest_us: 0,
             smooth_us: 0,
             smooth_at: now,
@@ -72,9 +73,7 @@ impl Delay {
     /// A sample of the one-way delay. Returns by how many microseconds the base was moved *up*.
     pub fn on_sample(&mut self, now: Instant, owd_us: i64, rtt: Duration, now_state: Window) -> i64 {
         self.latest_us = owd_us;
-        let base = self.base_us.unwrap_or(owd_us);
-        let base = base.min(owd_us);
-        self.base_us = Some(base);
+        let base = self.base.on_sample(now, owd_us, rtt, now_state.lumpy);
         let passed = now.saturating_duration_since(self.smooth_at).as_micros() as i64;
         let over = rtt.max(SMOOTH_MIN).as_micros() as i64;
         self.smooth_us += (owd_us - base - self.smooth_us) * passed.min(over) / over;
@@ -113,7 +112,7 @@ impl Delay {
                 if now >= ends {
                     self.leave(now, rtt);
                     self.near_base_at = now;
-                    if min_us != i64::MAX && min_us - self.base_us.unwrap_or(min_us) > DRAIN_NOISE_US {
+                    if min_us != i64::MAX && min_us - self.base.us().unwrap_or(min_us) > DRAIN_NOISE_US {
                         return self.rebase(now, min_us);
                     }
                 }
@@ -174,11 +173,10 @@ impl Delay {
     }
 
     fn rebase(&mut self, now: Instant, to_us: i64) -> i64 {
-        let from = self.base_us.unwrap_or(to_us);
-        self.base_us = Some(to_us);
+        let moved = self.base.move_to(now, to_us);
         self.smooth_us = (self.latest_us - to_us).max(0);
         self.near_base_at = now;
-        to_us - from
+        moved
     }
 
     /// After a stall or outage the delay says nothing for a while.
@@ -199,17 +197,17 @@ impl Delay {
 
     /// Queue at the newest sample, microseconds, never below zero.
     pub fn queue_us(&self) -> i64 {
-        self.base_us.map_or(0, |b| (self.latest_us - b).max(0))
+        self.base.us().map_or(0, |b| (self.latest_us - b).max(0))
     }
 
     /// How far `owd_us` is above the base, never below zero.
     pub fn above_base_us(&self, owd_us: i64) -> i64 {
-        self.base_us.map_or(0, |b| (owd_us - b).max(0))
+        self.base.us().map_or(0, |b| (owd_us - b).max(0))
     }
 
     /// Smallest one-way delay, on the receiver's clock minus the sender's.
     pub fn base_us(&self) -> i64 {
-        self.base_us.unwrap_or(0)
+        self.base.us().unwrap_or(0)
     }
 }
 
