@@ -428,7 +428,7 @@ const UNTRIED_FACTOR: u64 = 6;
 const GAP_TARGET_PERCENT: u32 = 70;
 const GAP_WINDOW_PERCENT: u32 = 150;
 /// The same part of the gap, and how far a window may grow beyond what that gives, while a call uses the link.
-const CALL_TARGET_PERCENT: u32 = 60;
+const CALL_TARGET_PERCENT: u32 = 45;
 const CALL_SPARE: u64 = 3 * PACKET;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);

@@ -179,7 +179,7 @@ impl Session {
                 self.wiring.send_link(id, ToSend::Frame(Frame::Abandon { flow, seq }));
             }
         }
-        while let Some((hash, edge)) = self.outbound.poll_edge() {
+        while let Some((hash, edge)) = self.outbound.poll_edge(now) {
             self.wiring.session.edges.set(hash, edge);
         }
         self.wiring.session.set_waiting(self.outbound.is_waiting());

@@ -275,10 +275,11 @@ impl FlowQueues {
     }
 
     /// What waits of a bulk flow, and what may.
-    pub(super) fn room(&self, flow: FlowTag) -> Option<Room> {
-        let queue = self.queues.get(usize::from(self.by_tag[usize::from(flow.0)]))?;
+    pub(super) fn room(&self, flow: FlowTag) -> Room {
+        let queue = self.queues.get(usize::from(self.by_tag[usize::from(flow.0)]));
+        let queued_bytes = queue.map_or(0, |queue| queue.bytes);
         let limit_bytes = self.bulk_bytes_max();
-        Some(Room { queued_bytes: queue.bytes, limit_bytes, rate: Rate(self.peak.0 / self.flows()) })
+        Room { queued_bytes, limit_bytes, rate: Rate(self.peak.0 / self.flows()) }
     }
 
     /// Bytes of all packets that wait.

@@ -190,9 +190,9 @@ impl Outbound {
 
     /// A TCP flow of whose edge there may be news: its hash, and the highest sequence number that its sender should
     /// send, or none. For `AckWindows`, which writes it into the acknowledgements.
-    pub fn poll_edge(&mut self) -> Option<(u64, Option<u32>)> {
+    pub fn poll_edge(&mut self, now: Instant) -> Option<(u64, Option<u32>)> {
         let Outbound { steer, queues, .. } = self;
-        steer.poll(|tag| queues.room(FlowTag(tag)))
+        steer.poll(now, |tag| queues.room(FlowTag(tag)))
     }
 
     /// A packet given up after it had got its flow sequence: tell the peer on any channel.

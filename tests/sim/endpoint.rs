@@ -139,7 +139,7 @@ impl Endpoint {
                 break;
             }
         }
-        while let Some((hash, edge)) = self.outbound.poll_edge() {
+        while let Some((hash, edge)) = self.outbound.poll_edge(t) {
             match edge {
                 Some(edge) => _ = self.edges.insert(hash, edge),
                 None => _ = self.edges.remove(&hash),
