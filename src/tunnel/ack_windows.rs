@@ -8,7 +8,8 @@
 //!    the repetition tells of (RFC 5681 section 2).
 //!
 //! Senders take a window that shrinks (RFC 9293 section 3.8.6): they send nothing new until it opens.
-//! Not for: connections that sign their headers (RFC 2385, RFC 5925), nor what is behind another encryption.
+//! Not for: connections that sign their headers (RFC 2385, RFC 5925), Multipath TCP, whose windows stand for several
+//! connections (RFC 8684 section 3.3.1), nor what is behind another encryption.
 
 use super::classify::{Classifier, ACK, RST, SYN};
 use super::mss::updated;
@@ -40,7 +41,7 @@ impl AckWindows {
     /// the flow that answers, when the packet is a SYN (for `Outbound::handle_syn`).
     pub fn on_packet(&mut self, packet: &mut Packet, edge: impl FnOnce(u64) -> Option<u32>) -> Option<u64> {
         let flow = self.classifier.classify_for_answer(&packet.bytes)?;
-        let tcp = flow.tcp.filter(|tcp| !tcp.is_signed)?;
+        let tcp = flow.tcp.filter(|tcp| !tcp.is_untouchable)?;
         let row = &mut self.rows[usize::from(flow.tag.0) % ROWS];
         if tcp.flags & SYN != 0 {
             *row = Row { name: flow.hash, shift: tcp.window_shift.unwrap_or(0), last: None };
@@ -131,12 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_connection_is_left_alone() {
-        let mut windows = AckWindows::new([1, 2]);
-        let mut signature = vec![19, 18];
-        signature.resize(20, 1);
-        let mut syn = Packet::complete(&make::tcp4(1, 2, SYN, 0, &signature, 0));
-        assert_eq!(windows.on_packet(&mut syn, |_| None), None);
+    fn signed_connections_and_multipath_ones_are_left_alone() {
+        let signature = [&[19, 18][..], &[1; 18]].concat();
+        let multipath = [30, 4, 1, 1];
+        for options in [&signature[..], &multipath] {
+            let mut windows = AckWindows::new([1, 2]);
+            let mut syn = Packet::complete(&make::tcp4(1, 2, SYN, 0, options, 0));
+            assert_eq!(windows.on_packet(&mut syn, |_| None), None);
+        }
     }
 
     struct Bench {

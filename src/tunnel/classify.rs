@@ -49,8 +49,9 @@ pub struct Tcp {
     pub plain_options: bool,
     /// The shift that a SYN offers for the windows of its sender (RFC 7323).
     pub window_shift: Option<u8>,
-    /// Whether the header is signed: nobody on the way may change it.
-    pub is_signed: bool,
+    /// Whether nobody on the way should change the header: it is signed, or its window is that of several connections
+    /// together (Multipath TCP).
+    pub is_untouchable: bool,
     /// Where the TCP header begins in the packet.
     pub at: usize,
 }
@@ -310,14 +311,14 @@ fn tcp_header(transport: &[u8], at: usize) -> Result<Tcp, Short> {
     let header_bytes = usize::from(word >> 12) * 4;
     let mut options = Reader::new(r.bytes(header_bytes.checked_sub(20).ok_or(Short)?)?);
     let payload = r.remaining() as u32;
-    let (mut plain_options, mut window_shift, mut is_signed) = (true, None, false);
+    let (mut plain_options, mut window_shift, mut is_untouchable) = (true, None, false);
     while options.remaining() > 0 {
         match options.u8()? {
             OPTION_END => break,
             OPTION_PADDING => continue,
             kind => {
                 plain_options &= kind == OPTION_TIME_STAMPS;
-                is_signed |= kind == OPTION_MD5 || kind == OPTION_AO;
+                is_untouchable |= matches!(kind, OPTION_MD5 | OPTION_AO | OPTION_MPTCP);
                 let length = usize::from(options.u8()?);
                 let value = options.bytes(length.checked_sub(2).ok_or(Short)?)?;
                 if kind == OPTION_WINDOW_SHIFT {
@@ -327,7 +328,7 @@ fn tcp_header(transport: &[u8], at: usize) -> Result<Tcp, Short> {
         }
     }
     let flags = word & 0xfff;
-    Ok(Tcp { flags, seq, ack, window, payload, plain_options, window_shift, is_signed, at })
+    Ok(Tcp { flags, seq, ack, window, payload, plain_options, window_shift, is_untouchable, at })
 }
 
 /// HTTP/3 and most else that speaks QUIC (RFC 9114).
@@ -387,7 +388,7 @@ const SCTP: u8 = 132;
 const MOBILITY: u8 = 135;
 const UDP_LITE: u8 = 136;
 
-// TCP flags and options (RFC 9293, RFC 7323, RFC 2385, RFC 5925).
+// TCP flags and options (RFC 9293, RFC 7323, RFC 2385, RFC 5925, RFC 8684).
 pub(super) const FIN: u16 = 1;
 pub(super) const SYN: u16 = 2;
 pub(super) const RST: u16 = 4;
@@ -400,6 +401,7 @@ const OPTION_WINDOW_SHIFT: u8 = 3;
 const OPTION_TIME_STAMPS: u8 = 8;
 const OPTION_MD5: u8 = 19;
 const OPTION_AO: u8 = 29;
+const OPTION_MPTCP: u8 = 30;
 
 #[cfg(test)]
 pub(crate) mod tests {
