@@ -427,7 +427,8 @@ const UNTRIED_FACTOR: u64 = 6;
 /// and 107 ms, 150 / 200 gave 0.98 and 149 ms.
 const GAP_TARGET_PERCENT: u32 = 70;
 const GAP_WINDOW_PERCENT: u32 = 150;
-/// The same part of the gap, and how far a window may grow beyond what that gives, while a call uses the link.
+/// The same part of the gap, and how far a window may grow beyond what that gives, while a call uses the link. Source: the
+/// table in `mod.rs`.
 const CALL_TARGET_PERCENT: u32 = 45;
 const CALL_SPARE: u64 = 3 * PACKET;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
