@@ -7,9 +7,8 @@
 //!    fragments have none of these behind the first, so all of them go by their datagram's id.
 //! 3. A keyed hash (SipHash-1-3) makes the flow's 64-bit name; 16 bits of it go on the wire.
 
-use crate::units::{FlowTag, Packet};
+use crate::units::FlowTag;
 use crate::wire::reader::{Reader, Short};
-use std::sync::Arc;
 
 /// Tells flows apart with a secret key, so that nobody outside can aim at collisions.
 #[derive(Clone, Debug)]
@@ -164,17 +163,6 @@ pub fn transport_of(packet: &[u8]) -> Option<(u8, bool)> {
         _ => false,
     };
     Some((header.protocol, is_quic))
-}
-
-/// Sets CE; copies the packet first if somebody else holds it, too.
-pub(super) fn mark(packet: &mut Packet) {
-    if let Some(bytes) = Arc::get_mut(&mut packet.bytes) {
-        mark_ce(bytes);
-        return;
-    }
-    let mut copy = packet.bytes.to_vec();
-    mark_ce(&mut copy);
-    packet.bytes = Arc::from(copy);
 }
 
 /// Sets Congestion Experienced in an IPv4 or IPv6 header (RFC 3168); false when the packet is neither ECT nor CE.

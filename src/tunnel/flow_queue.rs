@@ -14,13 +14,14 @@
 //!
 //! Waiting is counted on a clock that stands while nothing can leave (`freeze`): no flow is punished for that.
 
-use super::classify::{mark, Ecn, Flow};
+use super::classify::{mark_ce, Ecn, Flow};
 use super::codel::Codel;
 use super::flow_rate::FlowRates;
 use super::steer::{Room, Steering};
 use super::thin_acks::{needless, WaitingAck};
 use crate::units::*;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::codel::CodelSettings;
@@ -140,8 +141,6 @@ pub struct FlowQueues {
     base_rtt: Duration,
     /// Where the last overflow was found, to be looked at first.
     longest: u16,
-    /// Queues of more than `CROWD_BYTES`: the flows that share the rate.
-    crowd: u64,
     stats: FlowQueueStats,
 }
 
@@ -190,7 +189,6 @@ impl FlowQueues {
             peak: Rate(0),
             base_rtt: Duration::ZERO,
             longest: 0,
-            crowd: 0,
             stats: FlowQueueStats::default(),
             settings,
         }
@@ -207,9 +205,7 @@ impl FlowQueues {
         let was_empty = queue.items.is_empty();
         queue.class = Some(class);
         queue.steering = steering;
-        let was_short = queue.bytes <= CROWD_BYTES;
         queue.bytes += bytes as u64;
-        self.crowd += u64::from(was_short && queue.bytes > CROWD_BYTES);
         queue.items.push_back(Item {
             packet,
             flow: flow.tag,
@@ -440,9 +436,9 @@ impl FlowQueues {
             .max(self.settings.bulk_bytes_min)
     }
 
-    /// Flows that share the rate, at least one. A call or an acknowledgement does not take half of it.
+    /// Flows that wait, at least one.
     fn flows(&self) -> u64 {
-        self.crowd.max(1)
+        (self.old.len() + self.new.len()).max(1) as u64
     }
 
     fn take_head(&mut self, index: u16) -> Option<Item> {
@@ -454,10 +450,7 @@ impl FlowQueues {
     }
 
     fn account_gone(&mut self, index: u16, bytes: usize) {
-        let queue = &mut self.queues[usize::from(index)];
-        let was_long = queue.bytes > CROWD_BYTES;
-        queue.bytes -= bytes as u64;
-        self.crowd -= u64::from(was_long && queue.bytes <= CROWD_BYTES);
+        self.queues[usize::from(index)].bytes -= bytes as u64;
         self.stats.queue_packets -= 1;
         self.stats.queue_bytes -= bytes as u64;
     }
@@ -500,8 +493,17 @@ impl FlowQueues {
     }
 }
 
-/// A flow with more bytes waiting takes its turn with the others again and again: three full packets.
-const CROWD_BYTES: u64 = 4_500;
+/// Sets CE; copies the packet first if somebody else holds it, too.
+fn mark(packet: &mut Packet) {
+    if let Some(bytes) = Arc::get_mut(&mut packet.bytes) {
+        mark_ce(bytes);
+        return;
+    }
+    let mut copy = packet.bytes.to_vec();
+    mark_ce(&mut copy);
+    packet.bytes = Arc::from(copy);
+}
+
 /// No queue.
 const NONE: u16 = u16::MAX;
 /// Bytes that a sparse flow may owe to those whose turn it takes: four turns, 100 ms of a call with video.
@@ -564,22 +566,6 @@ mod tests {
         let stats = q.queues.stats();
         assert!((1..=4).contains(&stats.dropped), "{stats:?}");
         assert_eq!(stats.overflowed, 0);
-    }
-
-    #[test]
-    fn small_flows_take_no_room_from_a_bulk_flow() {
-        let mut q = Bench::new(FlowQueueSettings::default());
-        q.queues.set_drain(q.at(0), Rate(5_000_000), Rate(5_000_000), Duration::from_millis(60));
-        let bulk = make::tcp4(1, 2, 16, 0, &[], 1400);
-        let tag = q.classifier.classify(&bulk).unwrap().tag;
-        (0..10).for_each(|_| q.push(0, &bulk));
-        let room = q.queues.room(tag);
-        (0..30).for_each(|port| q.push(0, &make::udp4(100 + port, 53, 100)));
-        assert_eq!(q.queues.room(tag), room);
-        (0..10).for_each(|_| q.push(0, &make::tcp4(3, 2, 16, 0, &[], 1400)));
-        assert_eq!(q.queues.room(tag).limit_bytes, room.limit_bytes / 2);
-        while q.pop(1).is_some() {}
-        assert_eq!(q.queues.room(tag).limit_bytes, room.limit_bytes);
     }
 
     #[test]
