@@ -267,6 +267,7 @@ impl Outbound {
             backlog: self.queues.queue_bytes(),
             avoid: head.avoid,
             stay: None,
+            settled: false,
         };
         let lane = choose(Balancer::Adaptive, &mut self.lanes, want)?;
         let bound = self.again.pop_front()?;
@@ -294,7 +295,8 @@ impl Outbound {
         let sparse = head.class == Class::Sparse;
         let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
         let stay = self.youth.stays(now, head.flow);
-        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None, stay };
+        let settled = self.youth.is_settled(head.flow);
+        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None, stay, settled };
         let lane = choose(self.settings.balancer, &mut self.lanes, want)?;
         let id = self.lanes[lane].id();
         let (channel, mut run) = {
