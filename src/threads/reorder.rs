@@ -83,7 +83,8 @@ impl Session {
         let version = self.stats.version();
         if version != self.version {
             self.version = version;
-            self.stats.copy_live(&mut self.live);
+            let longest_rtt = self.stats.copy_live(&mut self.live);
+            self.inbound.set_longest_rtt(longest_rtt);
             self.inbound.set_live(now, &self.live);
         }
     }

@@ -12,7 +12,7 @@ use crate::units::{ChannelId, Rate};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Channels of one session, at most: rows and queues are made for so many.
 ///
@@ -270,11 +270,13 @@ impl SessionStats {
         }
     }
 
-    /// Channels that can deliver at the moment.
-    pub fn copy_live(&self, out: &mut Vec<ChannelId>) {
+    /// Channels that can deliver at the moment. Returns their longest round trip.
+    pub fn copy_live(&self, out: &mut Vec<ChannelId>) -> Duration {
         out.clear();
         let rows = self.rows.lock();
-        out.extend(rows.send.iter().flatten().filter(|row| row.state == State::Up).map(|row| row.id));
+        let live = || rows.send.iter().flatten().filter(|row| row.state == State::Up);
+        out.extend(live().map(|row| row.id));
+        live().map(|row| row.smoothed_rtt).max().unwrap_or_default()
     }
 
     /// The best channel but `except`: one that is up, with the least round trip.
@@ -303,7 +305,6 @@ const WORTH_BYTES: u64 = 3_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn only_who_waits_or_a_new_state_wakes_tun_read() {

@@ -37,7 +37,8 @@ pub struct Arrival {
 #[derive(Clone, Debug)]
 pub struct InboundSettings {
     /// Longest that a missing packet may hold back later ones while nothing of its flow can leave. Packets that fill
-    /// earlier holes start the clock anew: the sender is sending again what a dead link had taken with it.
+    /// earlier holes start the clock anew: the sender is sending again what a dead link had taken with it. TCP and QUIC
+    /// wait longer where a round trip of the tunnel is longer.
     pub hold_max: Duration,
     /// The same, however much fills earlier holes.
     pub hold_total: Duration,
@@ -90,6 +91,7 @@ pub struct Inbound {
     ready: VecDeque<Packet>,
     released: VecDeque<Waiting>,
     waits: Waits,
+    longest_rtt: Duration,
     stats: InboundStats,
 }
 
@@ -115,6 +117,7 @@ impl Inbound {
             ready: VecDeque::new(),
             released: VecDeque::new(),
             waits: Waits::new(now),
+            longest_rtt: Duration::ZERO,
             stats: InboundStats::default(),
             settings,
         }
@@ -186,6 +189,11 @@ impl Inbound {
     pub fn set_live(&mut self, now: Instant, live: &[ChannelId]) {
         self.proof.set_live(live);
         self.waits.on_time(now);
+    }
+
+    /// The longest round trip of these channels: a packet lost on that one takes so long to come again.
+    pub fn set_longest_rtt(&mut self, rtt: Duration) {
+        self.longest_rtt = rtt;
     }
 
     /// The next packet for TUN, in order.
@@ -261,8 +269,9 @@ impl Inbound {
         // For TCP and QUIC the sender sends again until it arrives, or says that it gave up: the bound is for
         // when the sender is gone, and a proof of loss ends no wait.
         let waits_long = flow.is_tcp || flow.is_quic;
+        let long = hold_max.max(self.longest_rtt * 5 / 4 + AGAIN_MARGIN);
         let (hold, resend) = match waits_long {
-            true => (hold_max, hold_max),
+            true => (long, long),
             false => (hold_max.min(HOLD_OTHER_MAX), self.times.resend_window()),
         };
         let progress = waits_long.then_some(flow.progress);
@@ -447,6 +456,10 @@ const BULK_ENTER: u128 = 200;
 const BULK_LEAVE: u128 = 100;
 const PACE_WINDOW: Duration = Duration::from_millis(250);
 
+/// What a packet sent again may take beyond five quarters of the longest round trip. Source: random sets of links, 5.6
+/// Mbit/s at 600 ms beside 0.3 Mbit/s: 0.46 of the first alone with the hold of 600 ms, 0.92 with this.
+const AGAIN_MARGIN: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
     use super::super::classify::tests as make;
@@ -516,6 +529,16 @@ mod tests {
         assert_eq!(bench.inbound.stats().gaps, 0);
         assert!(bench.run_until(2_999).is_empty());
         assert_eq!(bench.run_until(3_000).len(), 14);
+    }
+
+    #[test]
+    fn on_a_long_path_a_hole_is_waited_for_until_it_can_be_filled() {
+        let mut bench = Bench::new();
+        bench.inbound.set_longest_rtt(Duration::from_millis(1_200));
+        bench.tcp(0, 1, 0);
+        assert!(bench.tcp(1, 1, 2).is_empty());
+        assert!(bench.run_until(1_600).is_empty());
+        assert_eq!(bench.run_until(1_601), [2]);
     }
 
     #[test]

@@ -263,6 +263,8 @@ impl Endpoint {
             self.live = live.collect();
             self.inbound.set_live(t, &self.live);
         }
+        let longest = self.rows.iter().filter(|r| r.state == State::Up).map(|r| r.smoothed_rtt).max();
+        self.inbound.set_longest_rtt(longest.unwrap_or_default());
         let mut moved = false;
         while let Some((id, run)) = self.outbound.poll_run(t) {
             self.sending[usize::from(id.0)].handle_run(t, run);
