@@ -13,6 +13,8 @@
 //! ```
 //! A connection that has lasted for forty round trips has found its rate, and sends more of them: BBR learns of a
 //! faster path from each, and would learn too late.
+//! A young connection may use a link much slower than the tunnel's fastest: its acknowledgements come as far apart as
+//! that link brings the data. One is held until its train is over, whatever that takes; the first of a train leaves.
 //! The third makes it right for a slow start of any round trip: each round carries as much as all before it.
 //! It also lets the acknowledgements of a short transfer pass.
 //!
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 /// How far apart the acknowledgements of a connection leave; zero: no rule.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spacing {
-    /// For a connection that carried little: it still uses one channel, and waits for each of them.
+    /// For the first acknowledgement of a train of a connection that carried little: it still waits for each of them.
     pub young: Duration,
     pub old: Duration,
 }
@@ -55,9 +57,18 @@ struct Row {
     /// When the first acknowledgement came, and when one last left.
     began: Option<Instant>,
     left_at: Option<Instant>,
+    train: Train,
     /// Acknowledgements that came, up to `FREE`.
     count: u8,
     held: Option<Held>,
+}
+
+/// Acknowledgements as close behind one another as a link brings them.
+#[derive(Clone, Default)]
+struct Train {
+    /// When the newest came, and how far apart they come.
+    came_at: Option<Instant>,
+    apart: Duration,
 }
 
 #[derive(Clone)]
@@ -93,17 +104,18 @@ impl AckSpacing {
         let rises = |ack: WaitingAck| (1..RISE_MAX).contains(&ack.number.wrapping_sub(row.number));
         let ack = WaitingAck::of(&flow).filter(|ack| ack.is_replaceable && rises(*ack));
         let began = *row.began.get_or_insert(now);
-        let apart = match row.total < YOUNG_BYTES {
-            true => spacing.young,
-            false
-                if now.saturating_duration_since(began)
-                    < SLOW_START.max(spacing.old * SLOW_START_SPACINGS) =>
-            {
-                spacing.old
-            }
-            false => spacing.old / SETTLED_MORE,
+        let is_first = row.train.on_ack(now);
+        let slow_start = SLOW_START.max(spacing.old * SLOW_START_SPACINGS);
+        let apart = match row.total {
+            ..YOUNG_BYTES if is_first && row.total < YOUNG_BYTES / 2 => spacing.young,
+            YOUNG_BYTES.. if now.saturating_duration_since(began) >= slow_start => spacing.old / SETTLED_MORE,
+            _ => spacing.old,
         };
         let due = row.left_at.map(|at| at + apart).filter(|at| now < *at && row.count >= FREE);
+        let due = due.map(|at| match row.total {
+            ..YOUNG_BYTES => at.min(row.train.end(now, spacing.young / 4)),
+            _ => at,
+        });
         let (Some(ack), Some(due)) = (ack, due) else {
             let before = self.take(index);
             return [before, self.let_go(now, index, packet, flow)];
@@ -118,6 +130,11 @@ impl AckSpacing {
         match &mut row.held {
             Some(held) => {
                 (held.packet, held.flow) = (packet, flow);
+                if held.due != due {
+                    self.due.remove(&(held.due, index));
+                    held.due = due;
+                    self.due.insert((due, index));
+                }
                 self.replaced += 1;
             }
             None => {
@@ -164,6 +181,22 @@ impl AckSpacing {
     }
 }
 
+impl Train {
+    /// One comes; true if it begins a train.
+    fn on_ack(&mut self, now: Instant) -> bool {
+        let Some(before) = self.came_at.replace(now) else { return true };
+        let gap = now.saturating_duration_since(before);
+        let is_first = gap > self.apart * PAUSE;
+        self.apart = gap.min((self.apart + gap) / 2);
+        is_first
+    }
+
+    /// When it is over if nothing follows.
+    fn end(&self, now: Instant, least: Duration) -> Instant {
+        now + (self.apart * PAUSE).max(least)
+    }
+}
+
 impl Row {
     fn note(&mut self, number: u32) {
         let rise = number.wrapping_sub(self.number);
@@ -178,6 +211,10 @@ impl Row {
 const RISE_MAX: u32 = 1 << 30;
 /// A connection that carried less than this is young: a web object. Source: `youth.rs`, 80 packets.
 const YOUNG_BYTES: u64 = 110_000;
+/// A train ends when nothing came for so many times what its acknowledgements are apart. Source: 180 random sets of
+/// links, where slow starts on a 1 Mbit/s link beside one of 46 Mbit/s ended at 24 packets: 0.956 before, 0.960 with this
+/// (those sets 25 to 42, 75 to 121, and 111 to 144 Mbit/s).
+const PAUSE: u32 = 3;
 /// An acknowledgement that tells of one part in this many of all there was leaves at once: three or four in a round,
 /// and as many by time, are fewer than the eight samples that HyStart asks for. Source: the simulator, city3, car4 and
 /// lte3, three seeds: with 3 whole downloads got 0.90 to 0.97, with 5 some got 0.74 to 0.83.
@@ -207,20 +244,20 @@ mod tests {
     #[test]
     fn of_a_connection_under_way_one_leaves_in_a_while_and_tells_for_all() {
         let mut bench = Bench::started();
-        assert!(bench.ack(1, 1, 100_500).is_empty());
-        assert!(bench.ack(2, 1, 101_000).is_empty());
+        assert!(bench.ack(1, 1, 200_500).is_empty());
+        assert!(bench.ack(2, 1, 201_000).is_empty());
         assert!(bench.due(5).is_empty());
-        assert_eq!(bench.due(6), [101_000]);
+        assert_eq!(bench.due(6), [201_000]);
         assert_eq!(bench.spacing.replaced(), 1);
-        assert_eq!(bench.ack(30, 1, 102_000), [102_000], "after a pause at once");
+        assert_eq!(bench.ack(30, 1, 202_000), [202_000], "after a pause at once");
         assert!(bench.spacing.poll_timeout().is_none());
     }
 
     #[test]
     fn one_that_tells_of_a_third_of_all_leaves_at_once() {
         let mut bench = Bench::started();
-        assert!(bench.ack(1, 1, 120_000).is_empty());
-        assert_eq!(bench.ack(2, 1, 150_000), [150_000], "and the held one is not needed any more");
+        assert!(bench.ack(1, 1, 220_000).is_empty());
+        assert_eq!(bench.ack(2, 1, 270_000), [270_000], "and the held one is not needed any more");
         assert!(bench.due(100).is_empty());
     }
 
@@ -240,31 +277,46 @@ mod tests {
     }
 
     #[test]
+    fn a_young_connection_on_a_slow_link_gets_few_however_far_apart() {
+        let mut bench = Bench::new();
+        (0..u32::from(FREE)).for_each(|n| assert_eq!(bench.ack(n * 24, 1, 1_000 + n * 2_776).len(), 1));
+        // Each 24 ms one, twelve in a round trip; the fastest link's spacing would be 2 ms, all links' 100 ms.
+        let apart = Spacing { young: MS * 2, old: MS * 100 };
+        let mut left = 0;
+        for n in 4..16 {
+            left += bench.due(n * 24).len() + bench.ack_with(n * 24, 1_000 + n * 2_776, apart).len();
+        }
+        assert!((2..6).contains(&left), "{left}");
+        // The round is over: the last one does not wait for the next.
+        assert_eq!(bench.due(16 * 24 + 80).len(), 1);
+    }
+
+    #[test]
     fn what_says_more_than_a_number_leaves_at_once_behind_what_was_held() {
         let mut bench = Bench::started();
-        assert!(bench.ack(1, 1, 100_500).is_empty());
-        assert_eq!(bench.ack(2, 1, 100_500), [100_500, 100_500], "a repeated number");
-        assert!(bench.ack(3, 1, 100_600).is_empty());
+        assert!(bench.ack(1, 1, 200_500).is_empty());
+        assert_eq!(bench.ack(2, 1, 200_500), [200_500, 200_500], "a repeated number");
+        assert!(bench.ack(3, 1, 200_600).is_empty());
         let sack = [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
-        assert_eq!(bench.push(4, &make::tcp4(1, 2, 16, 100_601, &sack, 0)), [100_600, 100_601]);
-        assert!(bench.ack(5, 1, 100_700).is_empty());
-        assert_eq!(bench.push(5, &make::tcp4(1, 2, 16, 100_800, &[], 500)), [100_700, 100_800], "data");
+        assert_eq!(bench.push(4, &make::tcp4(1, 2, 16, 200_601, &sack, 0)), [200_600, 200_601]);
+        assert!(bench.ack(5, 1, 200_700).is_empty());
+        assert_eq!(bench.push(5, &make::tcp4(1, 2, 16, 200_800, &[], 500)), [200_700, 200_800], "data");
         assert!(bench.due(100).is_empty());
     }
 
     #[test]
     fn connections_do_not_hold_each_other_up() {
         let mut bench = Bench::started();
-        assert!(bench.ack(1, 1, 100_500).is_empty());
+        assert!(bench.ack(1, 1, 200_500).is_empty());
         assert_eq!(bench.ack(1, 2, 1), [1]);
-        assert_eq!(bench.due(6), [100_500]);
+        assert_eq!(bench.due(6), [200_500]);
     }
 
     #[test]
     fn without_a_spacing_nothing_is_held() {
         let mut bench = Bench::started();
         bench.apart = Duration::ZERO;
-        assert_eq!(bench.ack(0, 1, 100_500), [100_500]);
+        assert_eq!(bench.ack(0, 1, 200_500), [200_500]);
     }
 
     struct Bench {
@@ -280,10 +332,10 @@ mod tests {
             Bench { spacing: AckSpacing::new(), classifier, start: Instant::now(), apart: SPACING }
         }
 
-        /// With 100,000 bytes of connection 1 acknowledged, the last just now.
+        /// With 200,000 bytes of connection 1 acknowledged, the last just now.
         fn started() -> Bench {
             let mut bench = Bench::new();
-            for number in [0].into_iter().chain(100_001 - u32::from(FREE - 1)..=100_000) {
+            for number in [0].into_iter().chain(200_001 - u32::from(FREE - 1)..=200_000) {
                 assert_eq!(bench.ack(0, 1, number), [number]);
             }
             bench
@@ -293,11 +345,18 @@ mod tests {
             self.push(ms, &make::tcp4(port, 2, 16, number, &[], 0))
         }
 
+        fn ack_with(&mut self, ms: u32, number: u32, spacing: Spacing) -> Vec<u32> {
+            self.push_with(ms, &make::tcp4(1, 2, 16, number, &[], 0), spacing)
+        }
+
         /// The numbers of what leaves.
         fn push(&mut self, ms: u32, packet: &[u8]) -> Vec<u32> {
+            self.push_with(ms, packet, Spacing { young: self.apart, old: self.apart })
+        }
+
+        fn push_with(&mut self, ms: u32, packet: &[u8], spacing: Spacing) -> Vec<u32> {
             let flow = self.classifier.classify(packet).unwrap();
             let now = self.start + MS * ms;
-            let spacing = Spacing { young: self.apart, old: self.apart };
             let out = self.spacing.on_packet(now, Packet::complete(packet), flow, spacing);
             out.into_iter().flatten().map(|(_, flow)| flow.tcp.unwrap().ack).collect()
         }
