@@ -437,7 +437,7 @@ impl FlowQueues {
     }
 
     /// Flows that wait, at least one.
-    fn flows(&self) -> u64 {
+    pub(super) fn flows(&self) -> u64 {
         (self.old.len() + self.new.len()).max(1) as u64
     }
 

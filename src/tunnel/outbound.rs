@@ -166,7 +166,7 @@ impl Outbound {
             }
         }
         if self.settings.balancer == Balancer::Adaptive {
-            self.hold_back.on_rows(now, &mut self.lanes);
+            self.hold_back.on_rows(now, &mut self.lanes, self.queues.flows());
         }
         self.set_drain(now);
     }
@@ -455,13 +455,14 @@ const RUN_MAX: u64 = 44;
 const COPY_LEN_MAX: usize = 400;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::channel::row::State;
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn row(t: Instant, id: u8, granted: u64, rate: u64, owd_ms: i64) -> SendRow {
+    /// The row of a channel that is up: bytes granted, bytes a second, one-way delay.
+    pub fn row(t: Instant, id: u8, granted: u64, rate: u64, owd_ms: i64) -> SendRow {
         SendRow {
             id: ChannelId(id),
             state: State::Up,
