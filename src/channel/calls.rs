@@ -32,6 +32,20 @@ impl Calls {
     }
 }
 
+/// Whether an urgent packet may be a call's: TCP's are acknowledgements and small requests, and a download's would
+/// shorten the queues of an upload.
+pub(super) fn may_be_call(packet: &[u8]) -> bool {
+    let at = match packet.first().map_or(0, |first| first >> 4) {
+        4 => IPV4_PROTOCOL,
+        _ => IPV6_NEXT_HEADER,
+    };
+    packet.get(at) != Some(&TCP)
+}
+
+const TCP: u8 = 6;
+/// Offsets of the protocol in the headers (RFC 791, RFC 8200).
+const IPV4_PROTOCOL: usize = 9;
+const IPV6_NEXT_HEADER: usize = 6;
 const SLICE: Duration = Duration::from_millis(500);
 /// Urgent packets in a slice that make a call: voice sends 25, the beginning of a TCP connection four.
 const PACKETS: u32 = 10;
@@ -39,6 +53,15 @@ const PACKETS: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tcp_makes_no_call() {
+        let (mut v4, mut v6) = ([0x45; 20], [0x60; 40]);
+        (v4[9], v6[6]) = (17, 17);
+        assert!(may_be_call(&v4) && may_be_call(&v6));
+        (v4[9], v6[6]) = (6, 6);
+        assert!(!may_be_call(&v4) && !may_be_call(&v6));
+    }
 
     #[test]
     fn voice_is_a_call_until_it_ends_and_a_new_connection_is_none() {

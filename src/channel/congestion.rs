@@ -168,7 +168,7 @@ impl Congestion {
         }
     }
 
-    /// A packet of a sparse flow is bound to this channel.
+    /// A packet that may be a call's is bound to this channel.
     pub fn on_urgent(&mut self, now: Instant) {
         self.calls.on_urgent(now);
     }

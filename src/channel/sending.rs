@@ -7,6 +7,7 @@
 //!
 //! Not for: choosing channels (tunnel/outbound.rs), sealing and sockets (threads).
 
+use super::calls::may_be_call;
 use super::congestion::{AckSample, Congestion, NewlyLost};
 use super::liveness::Liveness;
 use super::loss::Loss;
@@ -94,7 +95,7 @@ impl Sending {
                 continue;
             }
             self.queued_bytes += wire;
-            if bound.class == Class::Sparse {
+            if bound.class == Class::Sparse && may_be_call(&bound.packet.bytes) {
                 self.congestion.on_urgent(now);
             }
             self.enqueue(bound);
