@@ -91,7 +91,8 @@
 //! - *TCP acknowledgements that wait in a crowd are thinned* (`tunnel/thin_acks.rs`): on a thin uplink they, and not
 //!   the downlink, would set the pace. *And each connection sends only a few in a round trip*
 //!   (`tunnel/ack_spacing.rs`): HyStart ended slow starts at a tenth of the links' rate.
-//! - *A hole in a TCP flow is held for 600 ms of standstill, not of age* (`tunnel/inbound.rs`): while a slow link sends
+//! - *A hole in a TCP flow is held for 600 ms of standstill, not of age, and longer where the links' round trip is*
+//!   (`tunnel/inbound.rs`): while a slow link sends
 //!   again what a dead one took with it, nothing is given up.
 //! - *There is no criterion bench and no fuzz target.* `scripts/bench` measures CPU time for each GB with the built
 //!   program; the decoders' promises for all inputs are properties beside their code.
