@@ -147,6 +147,7 @@ fn inbound(s: &mut Section, f: &mut Faults) -> InboundSettings {
     let hold_max = Duration::from_millis(wait_ms.unwrap_or(REORDER_WAIT_MS));
     InboundSettings {
         hold_max,
+        follows_rtt: wait_ms.is_none(),
         hold_total: hold_max * HOLD_TOTAL,
         buffer_bytes_max: (mib.unwrap_or(REORDER_MIB) as usize) << 20,
     }

@@ -14,7 +14,8 @@
 //! A connection that has lasted for forty round trips has found its rate, and sends more of them: BBR learns of a
 //! faster path from each, and would learn too late.
 //! A young connection may use a link much slower than the tunnel's fastest: its acknowledgements come as far apart as
-//! that link brings the data. One is held until its train is over, whatever that takes; the first of a train leaves.
+//! that link brings the data. One is held until its train is over, but no longer than an old
+//! one's; the first of a train leaves.
 //! The third makes it right for a slow start of any round trip: each round carries as much as all before it.
 //! It also lets the acknowledgements of a short transfer pass.
 //!
@@ -219,7 +220,7 @@ const PAUSE: u32 = 3;
 /// and as many by time, are fewer than the eight samples that HyStart asks for. Source: the simulator, city3, car4 and
 /// lte3, three seeds: with 3 whole downloads got 0.90 to 0.97, with 5 some got 0.74 to 0.83.
 const SHARE: u64 = 3;
-/// A slow start is over by then: after a second, and forty round trips. Source: random sets of links, some 600 ms long:
+/// A slow start is over by then: after a second, and so many spacings, forty round trips. Source: random sets of links, some 600 ms long:
 /// 0.957 as before, after a second alone 0.941.
 const SLOW_START: Duration = Duration::from_secs(1);
 const SLOW_START_SPACINGS: u32 = 120;

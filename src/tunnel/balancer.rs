@@ -169,11 +169,8 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
     let patience = best.speed().time_for(want.backlog).as_micros() as i64;
     // A flow past its youth has more behind it than waits here: it gains by every link.
-    let extra = patience.saturating_mul(OLD_PATIENCE - 1).min(if want.settled {
-        SETTLED_EXTRA_US
-    } else {
-        OLD_EXTRA_US
-    });
+    let extra_max = if want.settled { SETTLED_EXTRA_US } else { OLD_EXTRA_US };
+    let extra = patience.saturating_mul(OLD_PATIENCE - 1).min(extra_max);
     let patience = if want.stay.is_some() { patience } else { patience.saturating_add(extra) };
     let limit = arrival(best).saturating_add(patience);
     let open = |l: &&Lane| usable(l) && l.credit() >= (want.bytes + u64::from(l.row.overhead)) as i64;
@@ -223,7 +220,7 @@ const OLD_EXTRA_US: i64 = 40_000;
 /// The same bound for a settled flow, whose window holds what waits for the long one. Source: 240 random sets of links,
 /// 40, 100, 200, 400 ms: 0.971, 0.973, 0.975, 0.974 of the ideal; the recorded sets are the same with each.
 const SETTLED_EXTRA_US: i64 = 200_000;
-/// Weight of the queue in a channel for a settled flow, up to the same bound. Source: the simulator, one BBR flow over
+/// Weight of the queue in a channel for a settled flow, up to `OLD_EXTRA_US`. Source: the simulator, one BBR flow over
 /// seven recorded and eight other sets, five seeds: 0, 3, 8, 20: 0.874, 0.888, 0.892, 0.883 and 0.922, 0.941, 0.954,
 /// 0.950; CUBIC is the same with each.
 const FULL_WEIGHT: i64 = 8;

@@ -96,7 +96,7 @@ impl HoldBack {
         }
         for at in 0..self.channels.len() {
             let with = with[at..].iter().max().copied().unwrap_or_default();
-            let percent = if self.channels[at].is_too_long { 100 } else { 110 };
+            let percent = if self.channels[at].is_too_long { 100 } else { TOO_LONG_PERCENT };
             self.channels[at].is_too_long = best * 100 > with * percent;
             let c = &self.channels[at];
             sure += if live(c) { u128::from(c.sure_rate) } else { 0 };
@@ -197,7 +197,11 @@ const ADDS_MIN_US: i64 = 40_000;
 /// download, 0.971 of the ideal without this rule, 0.975 with it; those with links of 200 ms and more beside 250 Mbit/s
 /// of shorter ones 195 to 236, 184 to 280, 195 to 236 Mbit/s.
 const WINDOW: u64 = 6_000_000;
-/// A flow's round trip beyond the links' own: queues and holes.
+/// The shorter links alone must be worth so much of all before a long one is held back; it is used again when they are
+/// worth less than with it. A guess: estimates of rates waver by as much.
+const TOO_LONG_PERCENT: u128 = 110;
+/// A flow's round trip beyond the links' own: queues and holes. A guess, about what both
+/// take on links that behave.
 const ROUND_MORE: Duration = Duration::from_millis(50);
 /// Judgements in which the number of flows fades: about three seconds.
 const FLOWS_FADE: u64 = 64;

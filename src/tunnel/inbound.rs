@@ -37,9 +37,12 @@ pub struct Arrival {
 #[derive(Clone, Debug)]
 pub struct InboundSettings {
     /// Longest that a missing packet may hold back later ones while nothing of its flow can leave. Packets that fill
-    /// earlier holes start the clock anew: the sender is sending again what a dead link had taken with it. TCP and QUIC
-    /// wait longer where a round trip of the tunnel is longer.
+    /// earlier holes start the clock anew: the sender is sending again what a dead link had taken with it. See
+    /// `follows_rtt`.
     pub hold_max: Duration,
+    /// Whether TCP and QUIC wait longer than that where a round trip of the tunnel is longer: not where the owner has
+    /// set a time.
+    pub follows_rtt: bool,
     /// The same, however much fills earlier holes.
     pub hold_total: Duration,
     /// Bytes that may wait for missing packets, all flows together.
@@ -54,6 +57,7 @@ impl Default for InboundSettings {
     fn default() -> Self {
         InboundSettings {
             hold_max: Duration::from_millis(600),
+            follows_rtt: true,
             hold_total: Duration::from_millis(3_000),
             buffer_bytes_max: 32 << 20,
         }
@@ -269,7 +273,10 @@ impl Inbound {
         // For TCP and QUIC the sender sends again until it arrives, or says that it gave up: the bound is for
         // when the sender is gone, and a proof of loss ends no wait.
         let waits_long = flow.is_tcp || flow.is_quic;
-        let long = hold_max.max(self.longest_rtt * 5 / 4 + AGAIN_MARGIN);
+        let long = match self.settings.follows_rtt {
+            true => hold_max.max(self.longest_rtt * 5 / 4 + AGAIN_MARGIN),
+            false => hold_max,
+        };
         let (hold, resend) = match waits_long {
             true => (long, long),
             false => (hold_max.min(HOLD_OTHER_MAX), self.times.resend_window()),
@@ -539,6 +546,15 @@ mod tests {
         assert!(bench.tcp(1, 1, 2).is_empty());
         assert!(bench.run_until(1_600).is_empty());
         assert_eq!(bench.run_until(1_601), [2]);
+        // But not where the owner has set a time.
+        let hold_max = Duration::from_millis(200);
+        let settings = InboundSettings { hold_max, follows_rtt: false, ..InboundSettings::default() };
+        let mut bench = Bench::with(settings);
+        bench.inbound.set_longest_rtt(Duration::from_millis(1_200));
+        bench.tcp(0, 1, 0);
+        assert!(bench.tcp(1, 1, 2).is_empty());
+        assert!(bench.run_until(200).is_empty());
+        assert_eq!(bench.run_until(201), [2]);
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub enum Balancer {
 pub struct OutboundSettings {
     pub balancer: Balancer,
     pub queues: FlowQueueSettings,
-    /// Acknowledgements that a TCP connection sends in a round trip of the tunnel, about; zero: all it wants.
+    /// Acknowledgements that a TCP connection sends in a round trip of the tunnel, about, until its slow start is over
+    /// (`ack_spacing.rs`); zero: all it wants.
     pub acks_per_rtt: u32,
 }
 
@@ -295,7 +296,7 @@ impl Outbound {
         let sparse = head.class == Class::Sparse;
         let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
         let stay = self.youth.stays(now, head.flow);
-        let settled = self.youth.is_settled(head.flow);
+        let settled = self.youth.is_settled(now, head.flow);
         let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None, stay, settled };
         let lane = choose(self.settings.balancer, &mut self.lanes, want)?;
         let id = self.lanes[lane].id();

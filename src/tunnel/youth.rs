@@ -44,8 +44,9 @@ impl Youth {
     }
 
     /// Whether the flow has sent so much that its slow start is over.
-    pub fn is_settled(&self, flow: FlowTag) -> bool {
-        self.rows[usize::from(flow.0)].packets >= SETTLED_PACKETS
+    pub fn is_settled(&self, now: Instant, flow: FlowTag) -> bool {
+        let row = &self.rows[usize::from(flow.0)];
+        row.packets >= SETTLED_PACKETS && !row.is_over(self.ms(now))
     }
 
     fn ms(&self, now: Instant) -> u32 {
@@ -63,7 +64,7 @@ impl Row {
 /// Packets for which a flow counts as young: a web object of 100 KB is 72.
 const PACKETS: u16 = 80;
 /// Packets after which a flow has found its rate: slow starts end before. Source: random sets of links, where a download
-/// that queued rather than filled empty channels from the 80th packet on got 0.93 instead of 0.96 (`balancer.rs`).
+/// that filled empty channels rather than queued from the 80th packet on got 0.93 instead of 0.96 (`balancer.rs`).
 const SETTLED_PACKETS: u16 = 4_000;
 /// After such a pause a flow is young again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -83,6 +84,8 @@ mod tests {
         (0..PACKETS).for_each(|_| youth.on_bound(t, flow, two));
         assert_eq!(youth.stays(t, flow), None);
         let later = t + PAUSE * 2;
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, flow, two));
+        assert!(youth.is_settled(t, flow) && !youth.is_settled(later, flow));
         youth.on_bound(later, flow, two);
         assert_eq!(youth.stays(later, flow), Some(two));
     }

@@ -49,7 +49,7 @@ impl Knobs {
             "late_busy_ms" => self.late_busy = Some(ms),
             "steered_bdp_percent" => q.steered_bdp_percent = v as u32,
             "acks_per_rtt" => self.acks_per_rtt = Some(v as u32),
-            "hold_max_ms" => self.inbound.hold_max = ms,
+            "hold_max_ms" => (self.inbound.hold_max, self.inbound.follows_rtt) = (ms, false),
             _ => return Err(format!("{name}: no such setting; there are {NAMES}")),
         }
         Ok(())
