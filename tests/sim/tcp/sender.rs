@@ -336,7 +336,8 @@ impl Sender {
             prior_delivered: self.delivered,
             delivered_at: self.delivered_at,
             first_sent: self.first_sent,
-            app_limited: self.app_limited_until > self.delivered,
+            // As Linux counts: until more than that was delivered, with nothing in flight, too.
+            app_limited: self.app_limited_until > 0 && self.app_limited_until >= self.delivered,
         };
         if n == self.next {
             self.next += 1;
