@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub(super) struct BaseDelay {
     us: Option<i64>,
+    /// The newest sample was judged as jitter's.
+    is_mean: bool,
     /// The base before it was last moved up, and when that was.
     before: Option<(i64, Instant)>,
     jittery_until: Option<Instant>,
@@ -24,7 +26,7 @@ pub(super) struct BaseDelay {
 
 impl BaseDelay {
     pub(super) fn new(now: Instant) -> BaseDelay {
-        BaseDelay { us: None, before: None, jittery_until: None, slice: (now, 0, 0) }
+        BaseDelay { us: None, is_mean: false, before: None, jittery_until: None, slice: (now, 0, 0) }
     }
 
     /// A delay; returns the base.
@@ -48,7 +50,7 @@ impl BaseDelay {
         if is_chance && dip_us > DIP_US {
             self.jittery_until = Some(now + JITTER_KEPT);
         }
-        self.us = Some(base);
+        (self.us, self.is_mean) = (Some(base), is_chance);
         base
     }
 
@@ -58,6 +60,11 @@ impl BaseDelay {
         self.before = (to_us - from >= MOVED_US).then_some((from, now));
         self.us = Some(to_us);
         to_us - from
+    }
+
+    /// Whether the base, if it fell with the newest sample, fell to a mean.
+    pub(super) fn is_mean(&self) -> bool {
+        self.is_mean
     }
 
     pub(super) fn us(&self) -> Option<i64> {

@@ -258,12 +258,17 @@ impl Congestion {
     }
 
     /// Rate at which datagrams leave; zero (unpaced) before the first sample. Never below what spreads
-    /// the window over a round trip: a rate that was never tried says nothing.
-    pub fn pacing_rate(&self, now: Instant) -> Rate {
+    /// the window over a round trip: a rate that was never tried says nothing. A window that has run empty is filled
+    /// with less haste: what goes beyond the link's rate in the meantime waits in its queue.
+    pub fn pacing_rate(&self, now: Instant, in_flight: u64) -> Rate {
         if !self.delivery.is_sampled() {
             return Rate(0);
         }
-        let percent = if self.startup { 250 } else { self.settings.pacing_percent };
+        let percent = match self.startup {
+            true => STARTUP_PACING_PERCENT,
+            false if in_flight < self.cwnd / 4 * 3 => REFILL_PERCENT.min(self.settings.pacing_percent),
+            false => self.settings.pacing_percent,
+        };
         let by_window = Rate::from_bytes(self.cwnd, self.path().max(Duration::from_millis(1)));
         Rate(self.rate(now).max(by_window).0.saturating_mul(percent) / 100)
     }
@@ -417,6 +422,11 @@ const PATH_UNKNOWN: Duration = Duration::from_millis(50);
 /// A push is at least the lesser of these, or a window at its floor would learn nothing.
 const PUSH_MIN: u64 = 6 * PACKET;
 const PUSH_TIME: Duration = Duration::from_millis(60);
+const STARTUP_PACING_PERCENT: u64 = 250;
+/// Pacing over the rate while less than three quarters of the window are in flight. Source: 240 random sets of links,
+/// as at other times (150), 120, 105: 0.978, 0.981, 0.977; 60 Mbit/s at 300 ms with a queue of 40 ms beside a short link
+/// 24, 30, 31 Mbit/s; recorded links 0.983, 0.982, 0.978.
+const REFILL_PERCENT: u64 = 120;
 /// Growth per acknowledged byte in start-up: doubling, as slow start.
 const STARTUP_PERCENT: u64 = 100;
 /// A window that was not used up may still grow to this many times what was in flight: an inner flow in

@@ -363,7 +363,8 @@ impl Sending {
     }
 
     fn set_pace(&mut self, now: Instant) {
-        let rate = self.congestion.pacing_rate(now);
+        let in_flight = self.ring.bytes_in_flight();
+        let rate = self.congestion.pacing_rate(now, in_flight);
         let rate = self.settings.rate_max.map_or(rate, |max| if rate.0 == 0 { max } else { rate.min(max) });
         self.pacer.set_rate(now, rate);
     }
