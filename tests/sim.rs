@@ -146,6 +146,23 @@ fn a_download_over_links_that_change_five_fold_loses_nothing_and_gets_their_sum(
 }
 
 #[test]
+fn a_thin_short_link_serves_pages_and_does_not_bind_a_bbr_download() {
+    let (thin, fast) = (r#"{"rate_mbit":10,"delay_ms":10}"#, r#"{"rate_mbit":50,"delay_ms":60}"#);
+    let both = || links(&[thin, fast].join(","));
+    let alone = run(links(fast), Path::Direct, "tcp_down_bbr", 40.0).goodput80_mbit;
+    let share = run(both(), TUNNEL, "tcp_down_bbr", 40.0).goodput80_mbit / alone;
+    assert!(share > 0.85, "of the fast link alone: {share}");
+    let alone = run(links(thin), Path::Direct, "web", 10.0).objects.len();
+    let pages = run(both(), TUNNEL, "web", 10.0).objects.len();
+    assert!(pages * 10 > alone * 9, "{pages} pages, {alone} over the thin link alone");
+    // Too thin for a page even.
+    let thinner = links(&[r#"{"rate_mbit":0.5,"delay_ms":10}"#, fast].join(","));
+    let alone = run(links(fast), Path::Direct, "tcp_down_bbr", 12.0).goodput80_mbit;
+    let share = run(thinner, TUNNEL, "tcp_down_bbr", 12.0).goodput80_mbit / alone;
+    assert!(share > 0.85, "of the fast link alone, from the beginning: {share}");
+}
+
+#[test]
 fn jitter_that_keeps_the_order_does_not_starve_a_download() {
     let link = r#"{"rate_mbit":20,"delay_ms":20,"jitter_ms":30}"#;
     for count in [1, 2] {

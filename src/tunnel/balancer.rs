@@ -10,6 +10,7 @@
 //!
 //! Not for: queues and order (`outbound.rs`), the reason to hold a link back (`hold_back.rs`).
 
+use super::home::{Fit, Home};
 use super::outbound::Balancer;
 use crate::channel::row::{SendRow, State};
 use crate::units::{ChannelId, Rate};
@@ -24,13 +25,15 @@ pub(super) struct Lane {
     /// Bytes of sparse packets bound since the row came.
     pub bound_sparse: u64,
     pub held: bool,
+    /// Which connections should live elsewhere.
+    pub fit: Fit,
     /// Deficit of `relative` and `prio`, bytes.
     deficit: i64,
 }
 
 impl Lane {
     pub fn new(row: SendRow) -> Lane {
-        Lane { bound_bytes: row.taken_bytes, bound_sparse: 0, row, held: false, deficit: 0 }
+        Lane { bound_bytes: row.taken_bytes, bound_sparse: 0, row, held: false, fit: Fit::ANY, deficit: 0 }
     }
 
     /// Takes a fresh row. A sender that begins anew counts from zero, and so does the lane.
@@ -127,8 +130,16 @@ pub(super) struct Want {
     pub avoid: Option<ChannelId>,
     /// The channel that a young flow has used so far: it stays there unless another is much earlier.
     pub stay: Option<ChannelId>,
+    /// Where its connection should live.
+    pub home: Home,
     /// Its flow has found its rate (`youth.rs`): it fills empty channels first.
     pub settled: bool,
+}
+
+impl Want {
+    fn may_use(&self, lane: &Lane) -> bool {
+        self.avoid != Some(lane.id()) && self.home.may_use(lane.fit)
+    }
 }
 
 /// Index of the lane to take `want`, or `None` to wait.
@@ -154,7 +165,7 @@ pub(super) fn copies(lanes: &[Lane], want: Want, first: usize) -> [Option<usize>
 
 fn earliest(lanes: &[Lane], want: Want, except: &[usize]) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
-    let open = |lane: &Lane| lane.is_up() && want.avoid != Some(lane.id()) && lane.takes_sparse(want.bytes);
+    let open = |lane: &Lane| lane.is_up() && want.may_use(lane) && lane.takes_sparse(want.bytes);
     let candidates = lanes.iter().enumerate().filter(|(at, lane)| !except.contains(at) && open(lane));
     candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(want.bytes), reference)).map(|(at, _)| at)
 }
@@ -162,7 +173,7 @@ fn earliest(lanes: &[Lane], want: Want, except: &[usize]) -> Option<usize> {
 fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
     let all_held = lanes.iter().filter(|l| l.is_up()).all(|l| l.held);
-    let usable = |l: &&Lane| l.is_up() && (all_held || !l.held) && want.avoid != Some(l.id());
+    let usable = |l: &&Lane| l.is_up() && (all_held || !l.held) && want.may_use(l);
     let moves = |l: &Lane| if want.stay.is_some_and(|id| id != l.id()) { MOVE_US } else { 0 };
     let full = |l: &Lane| if want.settled { l.fullness_us(want.bytes) } else { 0 };
     let arrival = |l: &Lane| wrapped(l.arrival_with_credit_us(want.bytes), reference) + moves(l) + full(l);

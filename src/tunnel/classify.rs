@@ -7,6 +7,7 @@
 //!    fragments have none of these behind the first, so all of them go by their datagram's id.
 //! 3. A keyed hash (SipHash-1-3) makes the flow's 64-bit name; 16 bits of it go on the wire.
 
+use super::stage::{stage_of, Stage};
 use crate::units::FlowTag;
 use crate::wire::reader::{Reader, Short};
 
@@ -32,6 +33,7 @@ pub struct Flow {
     pub length: u32,
     /// The TCP header, when it is there and whole.
     pub tcp: Option<Tcp>,
+    pub stage: Stage,
 }
 
 /// What the queue needs of a TCP header.
@@ -88,13 +90,14 @@ impl Classifier {
             _ => Err(Short),
         }
         .ok()?;
-        let mut tcp = None;
+        let (mut tcp, mut stage) = (None, Stage::None);
         let port_word = match header.part {
             Part::Fragment(id) => u64::from(id),
             Part::Whole(transport) => {
                 if header.protocol == TCP {
                     tcp = tcp_header(transport, header.length as usize - transport.len()).ok();
                 }
+                stage = stage_of(header.protocol, tcp.as_ref(), transport);
                 ports(header.protocol, transport).unwrap_or(0)
             }
         };
@@ -122,6 +125,7 @@ impl Classifier {
             dscp: header.traffic_class >> 2,
             length: header.length,
             tcp,
+            stage,
         })
     }
 }
@@ -133,7 +137,7 @@ impl Flow {
 
     /// A TCP segment without data that does nothing but acknowledge (SYN, FIN, RST do more).
     pub fn is_tcp_pure_ack(&self) -> bool {
-        self.tcp.is_some_and(|t| t.payload == 0 && t.flags & (ACK | SYN | FIN | RST) == ACK)
+        self.stage == Stage::Acks
     }
 }
 
@@ -332,7 +336,7 @@ fn tcp_header(transport: &[u8], at: usize) -> Result<Tcp, Short> {
 }
 
 /// HTTP/3 and most else that speaks QUIC (RFC 9114).
-const QUIC_PORT: u64 = 443;
+pub(super) const QUIC_PORT: u64 = 443;
 
 /// SipHash-1-3 (Aumasson, Bernstein) over whole words.
 fn sip13(key: [u64; 2], words: &[u64; NAME_WORDS]) -> u64 {

@@ -17,6 +17,7 @@
 use super::classify::{mark_ce, Ecn, Flow};
 use super::codel::Codel;
 use super::flow_rate::FlowRates;
+use super::stage::Stage;
 use super::steer::{Room, Steering};
 use super::thin_acks::{needless, WaitingAck};
 use crate::units::*;
@@ -94,7 +95,7 @@ pub struct Head {
     pub len: usize,
     pub class: Class,
     pub flow: FlowTag,
-    pub is_tcp: bool,
+    pub stage: Stage,
 }
 
 /// A packet that leaves the queue; nothing throws it away after this.
@@ -103,7 +104,6 @@ pub struct Queued {
     pub packet: Packet,
     pub flow: FlowTag,
     pub class: Class,
-    pub is_tcp: bool,
     pub queued_at: Instant,
 }
 
@@ -166,6 +166,7 @@ struct Item {
     packet: Packet,
     flow: FlowTag,
     class: Class,
+    stage: Stage,
     is_tcp: bool,
     is_ect: bool,
     ack: Option<WaitingAck>,
@@ -211,6 +212,7 @@ impl FlowQueues {
             flow: flow.tag,
             class,
             is_tcp: flow.is_tcp(),
+            stage: flow.stage,
             is_ect: flow.ecn != Ecn::NotEct,
             ack,
             queued_at: now,
@@ -235,7 +237,7 @@ impl FlowQueues {
     pub fn peek(&mut self, now: Instant) -> Option<Head> {
         let index = self.select(now)?;
         let item = self.queues[usize::from(index)].items.front()?;
-        Some(Head { len: item.packet.len(), class: item.class, flow: item.flow, is_tcp: item.is_tcp })
+        Some(Head { len: item.packet.len(), class: item.class, flow: item.flow, stage: item.stage })
     }
 
     /// Takes the packet that `peek` shows.
@@ -247,8 +249,8 @@ impl FlowQueues {
         if item.ack.is_some() {
             queue.last_ack_out = item.ack;
         }
-        let Item { packet, flow, class, is_tcp, queued_at, .. } = item;
-        Some(Queued { packet, flow, class, is_tcp, queued_at })
+        let Item { packet, flow, class, queued_at, .. } = item;
+        Some(Queued { packet, flow, class, queued_at })
     }
 
     /// How fast the queues are emptied: the highest rate lately; and the tunnel's round trip without queue.
@@ -528,7 +530,7 @@ mod tests {
         (0..20).for_each(|_| _ = q.pop(1));
         q.push(1, &make::udp4(5, 53, 60));
         let head = q.queues.peek(q.at(1)).unwrap();
-        assert_eq!((head.class, head.is_tcp, head.len), (Class::Sparse, false, 88));
+        assert_eq!((head.class, head.stage, head.len), (Class::Sparse, Stage::None, 88));
         assert_eq!(q.pop(1).unwrap().packet.len(), 88);
         assert_eq!(q.pop(1).unwrap().class, Class::Bulk);
     }

@@ -30,6 +30,13 @@ pub(super) struct HoldBack {
     flows: u64,
 }
 
+/// Delay over the shortest channel, microseconds, and rate, both over about a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usual {
+    pub adds_us: i64,
+    pub rate: Rate,
+}
+
 #[derive(Debug)]
 struct Judged {
     id: ChannelId,
@@ -130,6 +137,12 @@ impl HoldBack {
                 trial_pause: TRIAL_PAUSE_MIN,
             }),
         }
+    }
+
+    /// What a channel usually brings.
+    pub fn usual(&self, channel: ChannelId) -> Option<Usual> {
+        let known = self.channels.iter().find(|c| c.id == channel)?;
+        Some(Usual { adds_us: known.adds_us, rate: Rate(known.rate) })
     }
 
     /// A held-back channel that is on trial now: copies may go there.

@@ -13,9 +13,11 @@ use super::ack_spacing::{AckSpacing, Spacing};
 use super::balancer::{choose, copies, Lane, Want};
 use super::classify::{Classifier, Flow};
 use super::copy_budget::CopyBudget;
-use super::flow_queue::{FlowQueueSettings, FlowQueues};
+use super::flow_queue::{FlowQueueSettings, FlowQueues, Head};
 use super::hold_back::HoldBack;
+use super::home::{self, Home};
 use super::peak::Peak;
+use super::stage::Stage;
 use super::steer::Steer;
 use super::youth::Youth;
 use crate::channel::row::{HeldBack, SendRow};
@@ -125,6 +127,7 @@ impl Outbound {
         match self.classifier.classify(&packet.bytes) {
             Some(flow) => {
                 self.steer.on_packet(now, &flow);
+                self.youth.on_stage(flow.tag, flow.stage);
                 let spacing = self.ack_spacing();
                 for (packet, flow) in self.acks.on_packet(now, packet, flow, spacing).into_iter().flatten() {
                     self.push(now, packet, &flow);
@@ -168,6 +171,7 @@ impl Outbound {
         }
         if self.settings.balancer == Balancer::Adaptive {
             self.hold_back.on_rows(now, &mut self.lanes, self.queues.flows());
+            home::judge(&mut self.lanes, |lane| self.hold_back.usual(lane.id()));
         }
         self.set_drain(now);
     }
@@ -268,6 +272,7 @@ impl Outbound {
             backlog: self.queues.queue_bytes(),
             avoid: head.avoid,
             stay: None,
+            home: Home::default(),
             settled: false,
         };
         let lane = choose(Balancer::Adaptive, &mut self.lanes, want)?;
@@ -297,12 +302,13 @@ impl Outbound {
         let backlog = self.queues.queue_bytes().saturating_sub(head.len as u64);
         let stay = self.youth.stays(now, head.flow);
         let settled = self.youth.is_settled(now, head.flow);
-        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None, stay, settled };
+        let home = self.home(now, head);
+        let want = Want { bytes: head.len as u64, sparse, backlog, avoid: None, stay, home, settled };
         let lane = choose(self.settings.balancer, &mut self.lanes, want)?;
         let id = self.lanes[lane].id();
         let (channel, mut run) = {
             let bound = self.number(now)?;
-            self.youth.on_bound(now, bound.flow, id);
+            self.youth.on_bound(now, &bound, id, self.lanes[lane].fit);
             self.bind_first(now, lane, want, bound)
         };
         // The run goes on while the channel has credit, for about a millisecond of its rate.
@@ -311,14 +317,23 @@ impl Outbound {
         while !sparse && self.settings.balancer == Balancer::Adaptive && run.len() < most {
             let Some(head) = self.queues.peek(now) else { break };
             let wire = head.len as i64 + i64::from(self.lanes[lane].row.overhead);
-            if head.class == Class::Sparse || self.lanes[lane].credit() < wire {
+            let may = head.class == Class::Bulk && self.home(now, head).may_use(self.lanes[lane].fit);
+            if !may || self.lanes[lane].credit() < wire {
                 break;
             }
             let Some(bound) = self.number(now) else { break };
-            self.youth.on_bound(now, bound.flow, id);
+            self.youth.on_bound(now, &bound, id, self.lanes[lane].fit);
             run.extend(self.bind_first(now, lane, want, bound).1);
         }
         Some((channel, run))
+    }
+
+    /// Where the connection of a packet should live; acknowledgements and what is no connection's live nowhere.
+    fn home(&self, now: Instant, head: Head) -> Home {
+        match head.stage {
+            Stage::Answers | Stage::Carries => self.youth.home(now, head.flow),
+            Stage::None | Stage::Asks | Stage::Acks => Home::default(),
+        }
     }
 
     /// How far apart the acknowledgements of one connection leave: a part of the tunnel's round trip, which

@@ -6,7 +6,9 @@
 //!
 //! Not for: urgency (`flow_rate.rs` knows sparse flows).
 
-use crate::units::{ChannelId, FlowTag};
+use super::home::{Fit, Home};
+use super::stage::Stage;
+use crate::units::{Bound, ChannelId, FlowTag};
 use std::time::{Duration, Instant};
 
 /// A row for each flow tag: 512 KiB, so that nothing grows and nothing is forgotten.
@@ -19,22 +21,50 @@ pub(super) struct Youth {
 struct Row {
     /// Milliseconds since `began` when the flow was last seen, plus one; zero means never.
     seen_ms: u32,
+    /// Its lower half when the flow last used a channel to live on.
+    home_ms: u16,
     packets: u16,
+    /// Full and other packets since its connection began, if this is the end that answered.
+    full: u16,
+    small: u16,
+    answers: bool,
     channel: ChannelId,
 }
 
 impl Youth {
     pub fn new(now: Instant) -> Youth {
-        let row = Row { seen_ms: 0, packets: 0, channel: ChannelId(0) };
+        let row = Row {
+            seen_ms: 0,
+            home_ms: 0,
+            packets: 0,
+            full: 0,
+            small: 0,
+            answers: false,
+            channel: ChannelId(0),
+        };
         Youth { began: now, rows: vec![row; 1 << 16] }
     }
 
-    /// A packet of the flow was bound to `channel`.
-    pub fn on_bound(&mut self, now: Instant, flow: FlowTag, channel: ChannelId) {
-        let now_ms = self.ms(now);
+    /// A packet of the flow came from TUN.
+    pub fn on_stage(&mut self, flow: FlowTag, stage: Stage) {
         let row = &mut self.rows[usize::from(flow.0)];
-        let packets = if row.is_over(now_ms) { 0 } else { row.packets };
-        *row = Row { seen_ms: now_ms, packets: packets.saturating_add(1), channel };
+        if matches!(stage, Stage::Asks | Stage::Answers) {
+            (row.answers, row.full, row.small) = (stage == Stage::Answers, 0, 0);
+        }
+    }
+
+    /// A packet of the flow was bound to `channel`, which is so fit to live on.
+    pub fn on_bound(&mut self, now: Instant, bound: &Bound, channel: ChannelId, fit: Fit) {
+        let lives_on = self.home(now, bound.flow).lives_on(fit);
+        let now_ms = self.ms(now);
+        let row = &mut self.rows[usize::from(bound.flow.0)];
+        let before = if row.is_over(now_ms) { 0 } else { row.packets };
+        (row.packets, row.seen_ms, row.channel) = (before.saturating_add(1), now_ms, channel);
+        if lives_on {
+            row.home_ms = now_ms as u16;
+        }
+        let count = if bound.packet.len() >= FULL { &mut row.full } else { &mut row.small };
+        *count = count.saturating_add(1);
     }
 
     /// The channel to stay on, while the flow is young.
@@ -49,6 +79,20 @@ impl Youth {
         row.packets >= SETTLED_PACKETS && !row.is_over(self.ms(now))
     }
 
+    /// Where the flow's connection should live: one that has carried much will carry more.
+    pub fn home(&self, now: Instant, flow: FlowTag) -> Home {
+        let row = &self.rows[usize::from(flow.0)];
+        if !row.answers || row.talks() {
+            return Home::default();
+        }
+        let now_ms = self.ms(now);
+        let is_young = row.packets < PACKETS || row.is_over(now_ms);
+        let away_ms = i64::from((now_ms as u16).wrapping_sub(row.home_ms));
+        let away_us = if is_young { i64::MAX } else { away_ms * 1_000 };
+        let to_come = if row.full < SETTLED_PACKETS { Home::PAGE } else { Home::DOWNLOAD };
+        Home { to_come, away_us }
+    }
+
     fn ms(&self, now: Instant) -> u32 {
         // Wraps after 49 days: a flow that paused for just so long counts as not paused.
         (now.saturating_duration_since(self.began).as_millis() as u32).wrapping_add(1)
@@ -56,6 +100,11 @@ impl Youth {
 }
 
 impl Row {
+    /// Whether somebody types, or the like: many small packets and few others.
+    fn talks(&self) -> bool {
+        self.small >= TALK_PACKETS && self.small / TALK_SHARE > self.full
+    }
+
     fn is_over(&self, now_ms: u32) -> bool {
         self.seen_ms == 0 || u128::from(now_ms.wrapping_sub(self.seen_ms)) > PAUSE.as_millis()
     }
@@ -66,27 +115,78 @@ const PACKETS: u16 = 80;
 /// Packets after which a flow has found its rate: slow starts end before. Source: random sets of links, where a download
 /// that filled empty channels rather than queued from the 80th packet on got 0.93 instead of 0.96 (`balancer.rs`).
 const SETTLED_PACKETS: u16 = 4_000;
+/// A packet so long is a full one, bytes: some paths take no more than 1,280 in all (RFC 8200).
+const FULL: usize = 1_000;
+/// Small packets that make a talk, and how many times as many as full ones they are.
+const TALK_PACKETS: u16 = 30;
+const TALK_SHARE: u16 = 8;
 /// After such a pause a flow is young again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::{Class, FlowSeq, Packet, Reason};
+
+    const FLOW: FlowTag = FlowTag(7);
+    const FIT: Fit = Fit::ANY;
+    const MS: Duration = Duration::from_millis(1);
+
+    fn packet(t: Instant, bytes: usize) -> Bound {
+        Bound {
+            packet: Packet::complete(&vec![0; bytes]),
+            flow: FLOW,
+            seq: FlowSeq(0),
+            class: Class::Bulk,
+            bound_at: t,
+            reason: Reason::First,
+            avoid: None,
+        }
+    }
 
     #[test]
     fn a_flow_stays_while_it_is_young_and_again_after_a_pause() {
         let t = Instant::now();
-        let mut youth = Youth::new(t);
-        let (flow, one, two) = (FlowTag(7), ChannelId(1), ChannelId(2));
-        assert_eq!(youth.stays(t, flow), None);
-        youth.on_bound(t, flow, one);
-        assert_eq!(youth.stays(t, flow), Some(one));
-        (0..PACKETS).for_each(|_| youth.on_bound(t, flow, two));
-        assert_eq!(youth.stays(t, flow), None);
+        let (mut youth, full) = (Youth::new(t), packet(t, 1_400));
+        let (one, two) = (ChannelId(1), ChannelId(2));
+        assert_eq!(youth.stays(t, FLOW), None);
+        youth.on_bound(t, &full, one, FIT);
+        assert_eq!(youth.stays(t, FLOW), Some(one));
+        (0..PACKETS).for_each(|_| youth.on_bound(t, &full, two, FIT));
+        assert_eq!(youth.stays(t, FLOW), None);
         let later = t + PAUSE * 2;
-        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, flow, two));
-        assert!(youth.is_settled(t, flow) && !youth.is_settled(later, flow));
-        youth.on_bound(later, flow, two);
-        assert_eq!(youth.stays(later, flow), Some(two));
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, &full, two, FIT));
+        assert!(youth.is_settled(t, FLOW) && !youth.is_settled(later, FLOW));
+        youth.on_bound(later, &full, two, FIT);
+        assert_eq!(youth.stays(later, FLOW), Some(two));
+    }
+
+    #[test]
+    fn who_answers_has_a_home_and_a_download_another_than_a_page() {
+        let t = Instant::now();
+        let (mut youth, full) = (Youth::new(t), packet(t, 1_400));
+        youth.on_stage(FLOW, Stage::Asks);
+        assert_eq!(youth.home(t, FLOW), Home::default());
+        youth.on_stage(FLOW, Stage::Answers);
+        assert_eq!(youth.home(t, FLOW), Home { to_come: Home::PAGE, away_us: i64::MAX });
+        (0..PACKETS).for_each(|_| youth.on_bound(t, &full, ChannelId(1), FIT));
+        assert_eq!(youth.home(t + MS * 9, FLOW).away_us, 9_000);
+        // Packets on a channel that is not fit bring it no nearer to its home.
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t + MS * 9, &full, ChannelId(2), Fit::NONE));
+        assert_eq!(youth.home(t + MS * 9, FLOW), Home { to_come: Home::DOWNLOAD, away_us: 9_000 });
+        youth.on_stage(FLOW, Stage::Answers);
+        assert_eq!(youth.home(t, FLOW).to_come, Home::PAGE, "a new connection with the old name");
+    }
+
+    #[test]
+    fn who_types_takes_the_shortest_way() {
+        let t = Instant::now();
+        let mut youth = Youth::new(t);
+        youth.on_stage(FLOW, Stage::Answers);
+        (0..3).for_each(|_| youth.on_bound(t, &packet(t, 1_400), ChannelId(1), FIT));
+        (0..TALK_PACKETS).for_each(|_| youth.on_bound(t, &packet(t, 100), ChannelId(1), FIT));
+        assert_ne!(youth.home(t, FLOW), Home::default());
+        (0..2).for_each(|_| youth.on_bound(t, &packet(t, 100), ChannelId(1), FIT));
+        assert_eq!(youth.home(t, FLOW), Home::default());
     }
 }
