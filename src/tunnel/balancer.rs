@@ -61,6 +61,9 @@ impl Lane {
     /// Whether a sparse packet may be bound: beyond the window by some packets, and however full the window is of
     /// other things while sparse packets themselves would not fill it.
     fn takes_sparse(&self, bytes: u64) -> bool {
+        if bytes > SMALL_MAX {
+            return self.credit() >= bytes as i64;
+        }
         let overdraft = self.speed().bytes_in(OVERDRAFT_TIME) as i64;
         let own = self.row.rate.bytes_in(self.row.min_rtt + OVERDRAFT_TIME).max(SPARSE_MIN);
         self.credit() + overdraft.clamp(OVERDRAFT_MIN, OVERDRAFT_MAX) >= bytes as i64
@@ -213,6 +216,7 @@ const WRAP_US: i64 = (1 << 24) * 16;
 const RATE_FLOOR: u64 = 10_000;
 /// Sparse packets may overdraw a window by so much, bytes: two to eight full packets. Source: scenario asym, where
 /// acknowledgements took 12,000 again and again, until the uplink's queue was a second long.
+const SMALL_MAX: u64 = 400;
 const OVERDRAFT_MIN: i64 = 3_000;
 const OVERDRAFT_MAX: i64 = 12_000;
 /// The queue that they may add, as much as the window aims at (`ControlSettings::target`).
