@@ -10,8 +10,8 @@
 //!   sooner on the longer link  <=>  to come x (1 / rate - 1 / its rate)  >  ROUNDS x how much longer it is
 //! ```
 //! Such a connection uses the short link, too, while what it sent on a longer one is still under way: in order, none
-//! of it is there before that. Only what the answering end sends is meant, which is the server nearly always: acknowledgements,
-//! requests and calls take the shortest.
+//! of it is there before that. Only what the answering end sends is meant, which is the server nearly always, and a client's
+//! upload that is well under way: acknowledgements, requests and calls take the shortest.
 //!
 //! Not for: links that cost more than they bring (`hold_back.rs`).
 

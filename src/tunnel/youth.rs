@@ -82,14 +82,15 @@ impl Youth {
     /// Where the flow's connection should live: one that has carried much will carry more.
     pub fn home(&self, now: Instant, flow: FlowTag) -> Home {
         let row = &self.rows[usize::from(flow.0)];
-        if !row.answers || row.talks() {
+        let is_settled = row.full >= SETTLED_PACKETS;
+        if !row.answers && !is_settled || row.talks() {
             return Home::default();
         }
         let now_ms = self.ms(now);
         let is_young = row.packets < PACKETS || row.is_over(now_ms);
         let away_ms = i64::from((now_ms as u16).wrapping_sub(row.home_ms));
         let away_us = if is_young { i64::MAX } else { away_ms * 1_000 };
-        let to_come = if row.full < SETTLED_PACKETS { Home::PAGE } else { Home::DOWNLOAD };
+        let to_come = if is_settled { Home::DOWNLOAD } else { Home::PAGE };
         Home { to_come, away_us }
     }
 
@@ -167,6 +168,9 @@ mod tests {
         let (mut youth, full) = (Youth::new(t), packet(t, 1_400));
         youth.on_stage(FLOW, Stage::Asks);
         assert_eq!(youth.home(t, FLOW), Home::default());
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, &full, ChannelId(1), FIT));
+        assert_eq!(youth.home(t, FLOW).to_come, Home::DOWNLOAD, "an upload");
+        let t = t + PAUSE * 2;
         youth.on_stage(FLOW, Stage::Answers);
         assert_eq!(youth.home(t, FLOW), Home { to_come: Home::PAGE, away_us: i64::MAX });
         (0..PACKETS).for_each(|_| youth.on_bound(t, &full, ChannelId(1), FIT));
