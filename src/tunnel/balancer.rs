@@ -88,6 +88,11 @@ impl Lane {
         self.row.rate.max(Rate(RATE_FLOOR))
     }
 
+    /// Whether not even a few packets in a row have shown what the channel may bring.
+    pub fn is_unmeasured(&self) -> bool {
+        self.row.capacity.0 == u64::MAX && self.row.burst_rate.0 == 0
+    }
+
     /// The measured rate, or the guess where there is none.
     pub fn measured(&self) -> Rate {
         if self.row.capacity.0 == u64::MAX {

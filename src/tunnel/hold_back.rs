@@ -43,6 +43,8 @@ struct Judged {
     /// Smoothed delay over the best channel, microseconds, and rate.
     adds_us: i64,
     rate: u64,
+    /// Nothing that the channel brought has shown that rate yet.
+    is_guess: bool,
     /// What it delivers, whatever it could: enough only where others are to be given up for it.
     sure_rate: u64,
     /// Since when the other judgement has held.
@@ -114,12 +116,15 @@ impl HoldBack {
     fn smooth(&mut self, now: Instant, lane: &Lane, adds: i64) {
         // A link that was never filled shows by a few packets in a row what it could bring.
         let rate = lane.measured().max(lane.row.burst_rate).0;
+        let is_guess = lane.is_unmeasured();
         match self.channels.iter_mut().find(|c| c.id == lane.id()) {
             Some(c) => {
                 // A base that has been too high is so by mistake: the first look at a link may be at its queue.
                 c.adds_us = adds.min(c.adds_us + (adds - c.adds_us) / SMOOTH);
                 let idle = c.held && !c.is_trial(now);
-                if !idle {
+                if c.is_guess {
+                    (c.rate, c.is_guess) = (rate, is_guess);
+                } else if !idle {
                     c.rate = c.rate - c.rate / SMOOTH as u64 + rate / SMOOTH as u64;
                     c.sure_rate =
                         c.sure_rate - c.sure_rate / SMOOTH as u64 + lane.row.goodput.0 / SMOOTH as u64;
@@ -129,6 +134,7 @@ impl HoldBack {
                 id: lane.id(),
                 adds_us: adds,
                 rate,
+                is_guess,
                 sure_rate: 0,
                 doubt_since: None,
                 held: false,
