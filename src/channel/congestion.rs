@@ -258,7 +258,7 @@ impl Congestion {
     }
 
     /// Rate at which datagrams leave; zero (unpaced) before the first sample. Never below what spreads
-    /// the window over a round trip: a rate that was never tried says nothing. A window that has run empty is filled
+    /// the window over a round trip: a rate that was never tried says nothing. A window that is not full is filled
     /// with less haste: what goes beyond the link's rate in the meantime waits in its queue.
     pub fn pacing_rate(&self, now: Instant, in_flight: u64) -> Rate {
         if !self.delivery.is_sampled() {
@@ -422,6 +422,7 @@ const PATH_UNKNOWN: Duration = Duration::from_millis(50);
 /// A push is at least the lesser of these, or a window at its floor would learn nothing.
 const PUSH_MIN: u64 = 6 * PACKET;
 const PUSH_TIME: Duration = Duration::from_millis(60);
+/// Pacing over the rate in start-up, where each round trip brings twice as much (BBR has 289).
 const STARTUP_PACING_PERCENT: u64 = 250;
 /// Pacing over the rate while less than three quarters of the window are in flight. Source: 240 random sets of links,
 /// as at other times (150), 120, 105: 0.978, 0.981, 0.977; 60 Mbit/s at 300 ms with a queue of 40 ms beside a short link

@@ -6,7 +6,7 @@
 //!   Quiet --q high though the window shrank--> Testing --rate followed the window--> base moved, Quiet
 //!                                                `--queue followed the window--> Quiet, not again for a while
 //!   Quiet --q keeps the window from growing for 1, 2, 4 ... s--> Testing (jitter that only ever adds looks like q)
-//!   Quiet --nothing near the base for 10 s, or the base fell to a mean--> Draining --one round--> base = smallest owd of the drain
+//!   Quiet --nothing near the base for 10 s, or the base fell far to a mean--> Draining --one round--> base = smallest owd of the drain
 //! ```
 //! Why: a controller that believes an old base after the path has become longer (satellite,
 //! handover) takes the difference for a queue and starves itself (ALGORITHMS section 4.3, rules 5
@@ -181,6 +181,7 @@ impl Delay {
 
     fn rebase(&mut self, now: Instant, to_us: i64) -> i64 {
         let moved = self.base.move_to(now, to_us);
+        self.is_doubtful = false;
         self.smooth_us = (self.latest_us - to_us).max(0);
         self.near_base_at = now;
         moved
@@ -232,11 +233,11 @@ pub struct Window {
     pub lumpy: bool,
 }
 
-/// A drain that sees the delay this close to the base leaves the base. A guess: twice a radio frame.
 /// A base that falls by more to the mean of a round trip may have taken a queue along. Source: the simulator: after 80 ms more
 /// and less again each way 60 ms of queue stayed for 20 s; with 4 ms here the recorded links get 0.979 instead of 0.981,
 /// with 20 ms that queue stays.
 const FALL_US: i64 = 12_000;
+/// A drain that sees the delay this close to the base leaves the base. A guess: twice a radio frame.
 const DRAIN_NOISE_US: i64 = 3_000;
 /// Growth of the queue that a push may bring by chance. Source: ALGORITHMS section 4.3, rule 5.
 const TEST_NOISE_US: i64 = 5_000;

@@ -33,6 +33,7 @@ pub struct Flow {
     pub length: u32,
     /// The TCP header, when it is there and whole.
     pub tcp: Option<Tcp>,
+    /// What the packet means to its connection.
     pub stage: Stage,
 }
 

@@ -17,7 +17,7 @@
 //! measured and a loss is no loss.
 
 use super::balancer::{wrapped, Lane};
-use crate::channel::row::HeldBack;
+use crate::channel::row::{HeldBack, State};
 use crate::units::{ChannelId, Rate};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ pub(super) struct HoldBack {
     flows: u64,
 }
 
-/// Delay over the shortest channel, microseconds, and rate, both over about a second.
+/// Delay over the shortest channel, microseconds, and rate: over about a second, except that a smaller delay and the first
+/// measured rate count at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usual {
     pub adds_us: i64,
@@ -43,6 +44,8 @@ struct Judged {
     /// Smoothed delay over the best channel, microseconds, and rate.
     adds_us: i64,
     rate: u64,
+    /// The same, but of a link that was full lately what it brought then: no burst.
+    usual: u64,
     /// Nothing that the channel brought has shown that rate yet.
     is_guess: bool,
     /// What it delivers, whatever it could: enough only where others are to be given up for it.
@@ -65,6 +68,10 @@ impl HoldBack {
         self.judged_at = Some(now);
         self.flows = (self.flows - self.flows / FLOWS_FADE).max(flows * 1_000);
         self.channels.retain(|c| lanes.iter().any(|l| l.id() == c.id));
+        for c in &mut self.channels {
+            // A link that comes back begins anew.
+            c.is_guess |= lanes.iter().any(|l| l.id() == c.id && l.row.state == State::Down);
+        }
         let Some(reference) = lanes.iter().find(|l| l.is_up()).map(|l| l.row.base_owd_us) else { return };
         // The queue is not counted: it is ours, the window keeps it short, and on a lumpy link it is noise.
         let delay = |l: &Lane| wrapped(l.row.base_owd_us, reference) + repair_us(l);
@@ -116,15 +123,16 @@ impl HoldBack {
     fn smooth(&mut self, now: Instant, lane: &Lane, adds: i64) {
         // A link that was never filled shows by a few packets in a row what it could bring.
         let rate = lane.measured().max(lane.row.burst_rate).0;
-        let is_guess = lane.is_unmeasured();
+        let (usual, is_guess) = (lane.measured().0, lane.is_unmeasured());
         match self.channels.iter_mut().find(|c| c.id == lane.id()) {
             Some(c) => {
                 // A base that has been too high is so by mistake: the first look at a link may be at its queue.
                 c.adds_us = adds.min(c.adds_us + (adds - c.adds_us) / SMOOTH);
                 let idle = c.held && !c.is_trial(now);
                 if c.is_guess {
-                    (c.rate, c.is_guess) = (rate, is_guess);
+                    (c.rate, c.usual, c.is_guess) = (rate, usual, is_guess);
                 } else if !idle {
+                    c.usual = c.usual - c.usual / SMOOTH as u64 + usual / SMOOTH as u64;
                     c.rate = c.rate - c.rate / SMOOTH as u64 + rate / SMOOTH as u64;
                     c.sure_rate =
                         c.sure_rate - c.sure_rate / SMOOTH as u64 + lane.row.goodput.0 / SMOOTH as u64;
@@ -134,6 +142,7 @@ impl HoldBack {
                 id: lane.id(),
                 adds_us: adds,
                 rate,
+                usual,
                 is_guess,
                 sure_rate: 0,
                 doubt_since: None,
@@ -148,7 +157,7 @@ impl HoldBack {
     /// What a channel usually brings.
     pub fn usual(&self, channel: ChannelId) -> Option<Usual> {
         let known = self.channels.iter().find(|c| c.id == channel)?;
-        Some(Usual { adds_us: known.adds_us, rate: Rate(known.rate) })
+        Some(Usual { adds_us: known.adds_us, rate: Rate(known.usual) })
     }
 
     /// A held-back channel that is on trial now: copies may go there.

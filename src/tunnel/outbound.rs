@@ -308,7 +308,7 @@ impl Outbound {
         let id = self.lanes[lane].id();
         let (channel, mut run) = {
             let bound = self.number(now)?;
-            self.youth.on_bound(now, &bound, id, self.lanes[lane].fit);
+            self.youth.on_bound(now, &bound, head.stage == Stage::Carries, id, self.lanes[lane].fit);
             self.bind_first(now, lane, want, bound)
         };
         // The run goes on while the channel has credit, for about a millisecond of its rate.
@@ -322,7 +322,7 @@ impl Outbound {
                 break;
             }
             let Some(bound) = self.number(now) else { break };
-            self.youth.on_bound(now, &bound, id, self.lanes[lane].fit);
+            self.youth.on_bound(now, &bound, head.stage == Stage::Carries, id, self.lanes[lane].fit);
             run.extend(self.bind_first(now, lane, want, bound).1);
         }
         Some((channel, run))

@@ -1,7 +1,8 @@
 //! Where in its life a connection is, as far as one packet tells.
 //!
-//! TCP says it with its flags (RFC 9293), QUIC with the form of its header (RFC 8999: long ones belong to the
-//! handshake) and, by custom, with port 443 for the end that answers.
+//! TCP says it with its flags (RFC 9293), QUIC with the form of its header (RFC 9000 section 17: long ones belong to the
+//! handshake) and, by custom, with port 443 for the end that answers. What else uses that port, RTP for one, has no
+//! header of these forms (RFC 9443).
 
 use super::classify::{Tcp, ACK, FIN, QUIC_PORT, RST, SYN, TCP, UDP};
 use crate::wire::reader::Reader;
@@ -18,6 +19,7 @@ pub enum Stage {
     Answers,
     /// It only acknowledges.
     Acks,
+    /// It carries data.
     Carries,
 }
 
@@ -37,15 +39,23 @@ fn quic(transport: &[u8]) -> Option<Stage> {
     let mut r = Reader::new(transport);
     let source = r.u16().ok()?;
     r.bytes(UDP_REST).ok()?;
-    let is_long = r.u8().ok()? & LONG_HEADER != 0;
-    let stage = if is_long { Stage::Answers } else { Stage::Carries };
+    let stage = match r.u8().ok()? & FORM {
+        LONG => Stage::Answers,
+        SHORT if transport.len() < QUIC_DATA_MIN => Stage::Acks,
+        SHORT => Stage::Carries,
+        _ => return None,
+    };
     (u64::from(source) == QUIC_PORT).then_some(stage)
 }
 
 /// Of a UDP header, behind the source port: destination, length, checksum (RFC 768).
 const UDP_REST: usize = 6;
-/// The first bit of a QUIC packet (RFC 8999).
-const LONG_HEADER: u8 = 0x80;
+/// Form and fixed bit of a QUIC packet's first byte, and the two that there are.
+const FORM: u8 = 0xc0;
+const LONG: u8 = 0xc0;
+const SHORT: u8 = 0x40;
+/// Shorter UDP packets of QUIC only acknowledge. A guess: header, connection id, an ACK frame with some ranges, tag.
+const QUIC_DATA_MIN: usize = 90;
 
 #[cfg(test)]
 mod tests {
@@ -68,13 +78,17 @@ mod tests {
     #[test]
     fn of_quic_the_end_at_port_443_answers() {
         let udp = |source, target, first: u8| {
-            let mut packet = make::udp4(source, target, 60);
+            let mut packet = make::udp4(source, target, 600);
             packet[28] = first;
             stage(&packet)
         };
         assert_eq!(udp(443, 5_000, 0xc3), Stage::Answers);
         assert_eq!(udp(443, 5_000, 0x43), Stage::Carries);
         assert_eq!([udp(5_000, 443, 0xc3), udp(53, 5_000, 0xc3)], [Stage::None; 2]);
+        assert_eq!(udp(443, 5_000, 0x80), Stage::None, "RTP");
+        let mut ack = make::udp4(443, 5_000, 40);
+        ack[28] = 0x43;
+        assert_eq!(stage(&ack), Stage::Acks);
         assert_eq!(stage(&make::udp4(443, 5_000, 0)), Stage::None, "no byte to look at");
     }
 }

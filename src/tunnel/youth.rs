@@ -4,6 +4,9 @@
 //! over before it fills a link: both do best on one channel, without the jitter of the others. In the
 //! simulator 100 KB objects in city3 came at 0.85 of their rate before this rule.
 //!
+//! A flow that has sent much is *settled*, and a connection has a home (`home.rs`) by what it has carried: a page's, a download's,
+//! or none where somebody types.
+//!
 //! Not for: urgency (`flow_rate.rs` knows sparse flows).
 
 use super::home::{Fit, Home};
@@ -11,7 +14,7 @@ use super::stage::Stage;
 use crate::units::{Bound, ChannelId, FlowTag};
 use std::time::{Duration, Instant};
 
-/// A row for each flow tag: 512 KiB, so that nothing grows and nothing is forgotten.
+/// A row for each flow tag: 1 MiB, so that nothing grows and nothing is forgotten.
 pub(super) struct Youth {
     began: Instant,
     rows: Vec<Row>,
@@ -24,9 +27,10 @@ struct Row {
     /// Its lower half when the flow last used a channel to live on.
     home_ms: u16,
     packets: u16,
-    /// Full and other packets since its connection began, if this is the end that answered.
+    /// Full and other packets with data since its connection began.
     full: u16,
     small: u16,
+    /// Whether this is the end that answered.
     answers: bool,
     channel: ChannelId,
 }
@@ -49,22 +53,29 @@ impl Youth {
     pub fn on_stage(&mut self, flow: FlowTag, stage: Stage) {
         let row = &mut self.rows[usize::from(flow.0)];
         if matches!(stage, Stage::Asks | Stage::Answers) {
-            (row.answers, row.full, row.small) = (stage == Stage::Answers, 0, 0);
+            (row.answers, row.full, row.small, row.packets) = (stage == Stage::Answers, 0, 0, 0);
         }
     }
 
-    /// A packet of the flow was bound to `channel`, which is so fit to live on.
-    pub fn on_bound(&mut self, now: Instant, bound: &Bound, channel: ChannelId, fit: Fit) {
+    /// A packet of the flow was bound to `channel`, which is so fit to live on; it carries data, or not.
+    pub fn on_bound(&mut self, now: Instant, bound: &Bound, has_data: bool, channel: ChannelId, fit: Fit) {
         let lives_on = self.home(now, bound.flow).lives_on(fit);
         let now_ms = self.ms(now);
         let row = &mut self.rows[usize::from(bound.flow.0)];
-        let before = if row.is_over(now_ms) { 0 } else { row.packets };
+        let is_over = row.is_over(now_ms);
+        let before = if is_over { 0 } else { row.packets };
+        if is_over && !row.answers {
+            // An upload has ended, and requests follow perhaps.
+            row.full = 0;
+        }
         (row.packets, row.seen_ms, row.channel) = (before.saturating_add(1), now_ms, channel);
         if lives_on {
             row.home_ms = now_ms as u16;
         }
-        let count = if bound.packet.len() >= FULL { &mut row.full } else { &mut row.small };
-        *count = count.saturating_add(1);
+        if has_data {
+            let count = if bound.packet.len() >= FULL { &mut row.full } else { &mut row.small };
+            *count = count.saturating_add(1);
+        }
     }
 
     /// The channel to stay on, while the flow is young.
@@ -118,7 +129,7 @@ const PACKETS: u16 = 80;
 const SETTLED_PACKETS: u16 = 4_000;
 /// A packet so long is a full one, bytes: some paths take no more than 1,280 in all (RFC 8200).
 const FULL: usize = 1_000;
-/// Small packets that make a talk, and how many times as many as full ones they are.
+/// Small packets that make a talk, and how many times as many as full ones they are. Guesses: more than a handshake has.
 const TALK_PACKETS: u16 = 30;
 const TALK_SHARE: u16 = 8;
 /// After such a pause a flow is young again.
@@ -151,14 +162,14 @@ mod tests {
         let (mut youth, full) = (Youth::new(t), packet(t, 1_400));
         let (one, two) = (ChannelId(1), ChannelId(2));
         assert_eq!(youth.stays(t, FLOW), None);
-        youth.on_bound(t, &full, one, FIT);
+        youth.on_bound(t, &full, true, one, FIT);
         assert_eq!(youth.stays(t, FLOW), Some(one));
-        (0..PACKETS).for_each(|_| youth.on_bound(t, &full, two, FIT));
+        (0..PACKETS).for_each(|_| youth.on_bound(t, &full, true, two, FIT));
         assert_eq!(youth.stays(t, FLOW), None);
         let later = t + PAUSE * 2;
-        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, &full, two, FIT));
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, &full, true, two, FIT));
         assert!(youth.is_settled(t, FLOW) && !youth.is_settled(later, FLOW));
-        youth.on_bound(later, &full, two, FIT);
+        youth.on_bound(later, &full, true, two, FIT);
         assert_eq!(youth.stays(later, FLOW), Some(two));
     }
 
@@ -168,18 +179,21 @@ mod tests {
         let (mut youth, full) = (Youth::new(t), packet(t, 1_400));
         youth.on_stage(FLOW, Stage::Asks);
         assert_eq!(youth.home(t, FLOW), Home::default());
-        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, &full, ChannelId(1), FIT));
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t, &full, true, ChannelId(1), FIT));
         assert_eq!(youth.home(t, FLOW).to_come, Home::DOWNLOAD, "an upload");
         let t = t + PAUSE * 2;
+        youth.on_bound(t, &full, true, ChannelId(1), FIT);
+        assert_eq!(youth.home(t, FLOW), Home::default(), "a request after it");
         youth.on_stage(FLOW, Stage::Answers);
         assert_eq!(youth.home(t, FLOW), Home { to_come: Home::PAGE, away_us: i64::MAX });
-        (0..PACKETS).for_each(|_| youth.on_bound(t, &full, ChannelId(1), FIT));
+        (0..PACKETS).for_each(|_| youth.on_bound(t, &full, true, ChannelId(1), FIT));
         assert_eq!(youth.home(t + MS * 9, FLOW).away_us, 9_000);
         // Packets on a channel that is not fit bring it no nearer to its home.
-        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t + MS * 9, &full, ChannelId(2), Fit::NONE));
+        (0..SETTLED_PACKETS).for_each(|_| youth.on_bound(t + MS * 9, &full, true, ChannelId(2), Fit::NONE));
         assert_eq!(youth.home(t + MS * 9, FLOW), Home { to_come: Home::DOWNLOAD, away_us: 9_000 });
         youth.on_stage(FLOW, Stage::Answers);
-        assert_eq!(youth.home(t, FLOW).to_come, Home::PAGE, "a new connection with the old name");
+        let anew = Home { to_come: Home::PAGE, away_us: i64::MAX };
+        assert_eq!(youth.home(t + MS * 9, FLOW), anew, "a new connection with the old name");
     }
 
     #[test]
@@ -187,10 +201,11 @@ mod tests {
         let t = Instant::now();
         let mut youth = Youth::new(t);
         youth.on_stage(FLOW, Stage::Answers);
-        (0..3).for_each(|_| youth.on_bound(t, &packet(t, 1_400), ChannelId(1), FIT));
-        (0..TALK_PACKETS).for_each(|_| youth.on_bound(t, &packet(t, 100), ChannelId(1), FIT));
+        youth.on_bound(t, &packet(t, 1_400), true, ChannelId(1), FIT);
+        (0..60).for_each(|_| youth.on_bound(t, &packet(t, 40), false, ChannelId(1), FIT));
+        (1..TALK_PACKETS).for_each(|_| youth.on_bound(t, &packet(t, 100), true, ChannelId(1), FIT));
         assert_ne!(youth.home(t, FLOW), Home::default());
-        (0..2).for_each(|_| youth.on_bound(t, &packet(t, 100), ChannelId(1), FIT));
+        (0..1).for_each(|_| youth.on_bound(t, &packet(t, 100), true, ChannelId(1), FIT));
         assert_eq!(youth.home(t, FLOW), Home::default());
     }
 }
