@@ -24,6 +24,7 @@ simulate [options] SCENARIO...
   --all               all built-in scenarios
   --public            scenarios made of all public recordings (DIR/../../traces)
   --random N          N random sets of one to eight links; each also against the best link alone
+  --write DIR         only write the random sets there, as scenarios of the rig (DIR/random00.json)
   --random-from N     number of the first of them (default 0): others than those that a rule was made with
   --workload A,B      tcp_down (default) tcp_up tcp_down_bbr tcp_up_bbr tcp_down_8 tcp_up_8 latency_idle
                       latency_loaded failover web udp_down udp_up (90 % of the links) udp_flood_down
@@ -55,6 +56,7 @@ struct Options {
     public: bool,
     random: usize,
     random_from: usize,
+    write: Option<String>,
     knobs: Knobs,
     tried: Option<(String, Vec<String>)>,
     balancer: Balancer,
@@ -89,6 +91,7 @@ fn options() -> Result<Option<Options>, String> {
         public: false,
         random: 0,
         random_from: 0,
+        write: None,
         knobs: Knobs::default(),
         tried: None,
         balancer: Balancer::Adaptive,
@@ -157,6 +160,7 @@ fn options() -> Result<Option<Options>, String> {
                     "csv" => o.csv = Some(v),
                     "svg" => o.svg = Some(v),
                     "random" => o.random = v.parse().map_err(|_| wrong())?,
+                    "write" => o.write = Some(v),
                     "random-from" => o.random_from = v.parse().map_err(|_| wrong())?,
                     "jobs" => o.jobs = v.parse().map_err(|_| wrong())?,
                     _ => return Err(format!("--{key}: no such option; see --help")),
@@ -180,6 +184,15 @@ fn simulate(o: Options) -> Result<(), String> {
     let traces = Path::new(&o.rig).join("../../traces");
     if o.compare {
         print!("{}", statistics::compare(&traces));
+        return Ok(());
+    }
+    if let Some(dir) = &o.write {
+        for n in o.random_from..o.random_from + o.random {
+            let (name, json) = random::file(n);
+            let path = Path::new(dir).join(format!("{name}.json"));
+            std::fs::write(&path, json).map_err(|e| format!("{}: {e}", path.display()))?;
+            println!("{}", path.display());
+        }
         return Ok(());
     }
     if o.goals {

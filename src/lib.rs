@@ -48,7 +48,8 @@
 //!    its flow's queue, before the split (`tunnel/flow_queue.rs`, with CoDel and the thinning of acknowledgements;
 //!    an acknowledgement may have waited for the next one, `tunnel/ack_spacing.rs`).
 //! 3. When a channel's row shows credit, the balancer names the channel (`tunnel/balancer.rs`, minus what
-//!    `tunnel/hold_back.rs` holds back, and where `tunnel/home.rs` says that its connection should not live) and the packet gets its flow sequence (`tunnel/outbound.rs`): late binding.
+//!    `tunnel/hold_back.rs` holds back, and where `tunnel/home.rs` says that its connection should not live) and the
+//!    packet gets its flow sequence (`tunnel/outbound.rs`): late binding.
 //! 4. It goes with its run to `send-<link>`, where the pacer lets it leave (`channel/sending.rs`,
 //!    `channel/congestion.rs`) with a packet number.
 //! 5. Header and packet are written behind one another into a train, sealed in place (`crypto/aead.rs`), and the

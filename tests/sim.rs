@@ -148,7 +148,8 @@ fn a_download_over_links_that_change_five_fold_loses_nothing_and_gets_their_sum(
 #[test]
 fn a_thin_short_link_serves_pages_and_does_not_bind_a_bbr_download() {
     let (thin, fast) = (r#"{"rate_mbit":10,"delay_ms":10}"#, r#"{"rate_mbit":50,"delay_ms":60}"#);
-    let both = || links(&[thin, fast].join(","));
+    let both =
+        || Scenario::parse("thin-short", include_str!("sim/thin-short.json"), &[]).expect("a scenario");
     let alone = run(links(fast), Path::Direct, "tcp_down_bbr", 40.0).goodput80_mbit;
     let share = run(both(), TUNNEL, "tcp_down_bbr", 40.0).goodput80_mbit / alone;
     assert!(share > 0.85, "of the fast link alone: {share}");

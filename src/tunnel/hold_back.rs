@@ -285,6 +285,22 @@ mod tests {
         assert_eq!(bench.held(4_000, &[(0, 250, 20), (1, 150, 220)]), NONE);
     }
 
+    #[test]
+    fn a_guess_gives_way_at_once_to_what_a_few_packets_show() {
+        let (t, mut hold_back) = (Instant::now(), HoldBack::default());
+        let mut usual_mbit = |ms, burst_mbit| {
+            let now = t + Duration::from_millis(ms);
+            let row = row(now, 0, 30_000, 0, 10);
+            let burst_rate = Rate(burst_mbit * MBIT);
+            let row = SendRow { capacity: Rate(u64::MAX), burst_rate, ..row };
+            hold_back.on_rows(now, &mut [Lane::new(row)], 1);
+            hold_back.usual(ChannelId(0)).unwrap().rate.0 / MBIT
+        };
+        assert!(usual_mbit(0, 0) > 10, "by the window");
+        assert_eq!(usual_mbit(50, 1), 1);
+        assert_eq!(usual_mbit(100, 2), 1, "and is smoothed from then on");
+    }
+
     struct Bench {
         hold_back: HoldBack,
         lanes: Vec<Lane>,

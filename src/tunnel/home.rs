@@ -10,8 +10,9 @@
 //!   sooner on the longer link  <=>  to come x (1 / rate - 1 / its rate)  >  ROUNDS x how much longer it is
 //! ```
 //! Such a connection uses the short link, too, while what it sent on a longer one is still far from there: in order, none
-//! of it is there before that. What it sends has no copies on the short link, or its acknowledgement would come too soon. Only what the answering end sends is meant, which is the server nearly always, and a client's
-//! upload that is well under way: acknowledgements, requests and calls take the shortest.
+//! of it is there before that. What it sends has no copies on the short link, or its acknowledgement would come too soon.
+//! Only what the answering end sends is meant, which is the server nearly always, and a client's upload that is well under
+//! way: acknowledgements, requests and calls take the shortest.
 //!
 //! Not for: links that cost more than they bring (`hold_back.rs`).
 
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_is_to_come_the_less_the_way_counts() {
+    fn a_longer_link_is_worth_its_way_from_some_bytes_on() {
         // 6 x 50 ms are what 375 kB save at 10 instead of 1,000 Mbit/s, nearly.
         let bytes = worth(usual(10, 0), usual(1_000, 50));
         assert!((375_000..382_000).contains(&bytes), "{bytes}");

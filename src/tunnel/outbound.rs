@@ -638,6 +638,11 @@ pub(super) mod tests {
             drain(&mut o, t).len()
         };
         assert_eq!((sent_with(0), sent_with(20_000)), (4, 0));
+        // Full packets are no call's: no more of them than the thin link soon sends.
+        let mut o = outbound(t, Balancer::Adaptive);
+        o.set_rows(t, &[full(5_000)]);
+        (0..2).for_each(|_| o.handle_packet(t, udp(1_400, 9)));
+        assert!(drain(&mut o, t).is_empty());
     }
 
     #[test]

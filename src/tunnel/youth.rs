@@ -1,4 +1,4 @@
-//! Which flows are young, and the channel that each of them has used so far.
+//! What each flow has sent so far, and by which channel: which are young, which settled, and where they live.
 //!
 //! A flow that begins is judged by its sender round trip by round trip (HyStart), and a web object is
 //! over before it fills a link: both do best on one channel, without the jitter of the others. In the

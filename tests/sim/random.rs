@@ -12,10 +12,24 @@ pub fn sets(from: usize, count: usize) -> Result<Vec<Scenario>, String> {
 }
 
 fn set(n: usize) -> Result<Scenario, String> {
+    Scenario::parse(&name(n), &json(n), &[])
+}
+
+/// Set `n` as a file of the rig's, and its name.
+pub fn file(n: usize) -> (String, String) {
+    (name(n), json(n))
+}
+
+fn name(n: usize) -> String {
+    format!("random{n:02}")
+}
+
+fn json(n: usize) -> String {
     let mut rng = Rng::new(n as u64 + 1);
     let count = *pick(&mut rng, &[1, 2, 2, 3, 3, 4, 5, 8]);
     let links: Vec<String> = (0..count).map(|_| link(&mut rng)).collect();
-    Scenario::parse(&format!("random{n:02}"), &format!(r#"{{"links":[{}]}}"#, links.join(",")), &[])
+    let head = format!(r#""name":"{}","description":"set {n} of simulate --random","seed":1"#, name(n));
+    format!(r#"{{{head},"links":[{}]}}"#, links.join(","))
 }
 
 /// A link in the rig's JSON.
