@@ -390,8 +390,9 @@ impl Sender {
         } else if news.duplicate && self.una >= high {
             // The probe was not needed.
             self.tlp_high = None;
-        } else if self.una > high || (self.una >= high && news.una_advanced && again) {
-            // The probe repaired a loss: one reduction.
+        } else if self.una > high {
+            // The probe repaired a loss: one reduction. At `high` itself nobody knows yet: where the original was
+            // merely late, its duplicate is reported next.
             self.tlp_high = None;
             if self.state < State::Cwr {
                 self.begin_reduction();
