@@ -43,6 +43,18 @@ pub enum Checksum {
     Partial,
 }
 
+/// How a packet's headers travel (`wire/compressed.rs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As they are.
+    #[default]
+    Whole,
+    /// As they are, for the peer to keep: a context for later ones.
+    Context,
+    /// Without what a context says already.
+    Compressed,
+}
+
 /// Number of a datagram within one channel and direction: for acknowledgements and nonces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketNumber(pub u64);
@@ -138,6 +150,7 @@ pub enum Class {
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub packet: Packet,
+    pub form: Form,
     pub flow: FlowTag,
     pub seq: FlowSeq,
     pub class: Class,
@@ -158,6 +171,10 @@ pub enum Returned {
     Arrived(FlowTag, FlowSeq),
     /// What was stuck is lost: the channel itself may take it again.
     Gone(FlowTag, FlowSeq),
+    /// The peer has this context.
+    Context(FlowTag, FlowSeq),
+    /// The peer has lost the contexts of a flow.
+    Forgotten(FlowTag),
 }
 
 /// Why a packet is sent on a channel.

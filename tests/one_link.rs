@@ -5,7 +5,7 @@
 use gobonding::channel::receiving::Receiving;
 use gobonding::channel::row::Others;
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
-use gobonding::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Packet, PacketNumber, Reason};
+use gobonding::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Form, Packet, PacketNumber, Reason};
 use gobonding::wire::frame::{Ack, Frame};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -139,7 +139,16 @@ impl Bed {
             let (flow, class, reason) = (FlowTag(0), Class::Bulk, Reason::First);
             self.sending.handle_run(
                 now,
-                vec![Bound { packet, flow, seq, class, bound_at: now, reason, avoid: None }],
+                vec![Bound {
+                    packet,
+                    form: Form::Whole,
+                    flow,
+                    seq,
+                    class,
+                    bound_at: now,
+                    reason,
+                    avoid: None,
+                }],
             );
         }
         while self.sending.poll_returned().is_some() {}

@@ -8,7 +8,7 @@ mod lab;
 use gobonding::channel::congestion::ControlSettings;
 use gobonding::tunnel::inbound::{Arrival, Inbound, InboundSettings};
 use gobonding::tunnel::outbound::Balancer;
-use gobonding::units::{ChannelId, FlowSeq, FlowTag, Ticks};
+use gobonding::units::{ChannelId, FlowSeq, FlowTag, Form, Ticks};
 use lab::knobs::Knobs;
 use lab::link::{Dir, DirSpec, MS, SECOND};
 use lab::measure::Outcome;
@@ -146,6 +146,16 @@ fn a_download_over_links_that_change_five_fold_loses_nothing_and_gets_their_sum(
 }
 
 #[test]
+fn inner_headers_travel_without_what_the_peer_knows() {
+    for (workload, per_packet) in [("tcp_down", 42), ("tcp_down_8", 42), ("udp_down", 20)] {
+        let out = run(built_in("two-unequal"), TUNNEL, workload, 6.0);
+        let (saved, packets) = (out.header_bytes_saved, out.inner_packets);
+        assert!(saved > packets * per_packet, "{workload}: {saved} bytes of {packets} packets");
+        assert_eq!(out.unreadable, 0, "{workload}");
+    }
+}
+
+#[test]
 fn a_thin_short_link_serves_pages_and_does_not_bind_a_bbr_download() {
     let (thin, fast) = (r#"{"rate_mbit":10,"delay_ms":10}"#, r#"{"rate_mbit":50,"delay_ms":60}"#);
     let both =
@@ -277,8 +287,10 @@ fn ten_thousand_flows_with_holes_stay_within_their_memory() {
             let packet = lab::packet::Segment { flow, ..segment }.packet(1);
             let seq = FlowSeq(if n == 0 { 0 } else { n + 1 });
             let sent = Ticks::at(t, now);
-            inbound
-                .handle_arrival(t, Arrival { channel: ChannelId(0), flow: FlowTag(flow), seq, sent, packet });
+            inbound.handle_arrival(
+                t,
+                Arrival { channel: ChannelId(0), flow: FlowTag(flow), seq, sent, form: Form::Whole, packet },
+            );
             while inbound.poll_deliver().is_some() {
                 given += 1;
             }

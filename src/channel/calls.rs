@@ -2,6 +2,7 @@
 //!
 //! Not for: which packets are urgent (`tunnel/flow_rate.rs`).
 
+use crate::units::Form;
 use std::time::{Duration, Instant};
 
 /// Urgent packets of this slice of time and the one before.
@@ -34,12 +35,13 @@ impl Calls {
 
 /// Whether an urgent packet may be a call's: TCP's are acknowledgements and small requests, and a download's would
 /// shorten the queues of an upload.
-pub(super) fn may_be_call(packet: &[u8]) -> bool {
+pub(super) fn may_be_call(form: Form, packet: &[u8]) -> bool {
     let at = match packet.first().map_or(0, |first| first >> 4) {
         4 => IPV4_PROTOCOL,
         _ => IPV6_NEXT_HEADER,
     };
-    packet.get(at) != Some(&TCP)
+    // What is compressed is TCP's, or large.
+    form != Form::Compressed && packet.get(at) != Some(&TCP)
 }
 
 const TCP: u8 = 6;
@@ -58,9 +60,10 @@ mod tests {
     fn tcp_makes_no_call() {
         let (mut v4, mut v6) = ([0x45; 20], [0x60; 40]);
         (v4[9], v6[6]) = (17, 17);
-        assert!(may_be_call(&v4) && may_be_call(&v6));
+        assert!(may_be_call(Form::Whole, &v4) && may_be_call(Form::Whole, &v6));
+        assert!(!may_be_call(Form::Compressed, &v4));
         (v4[9], v6[6]) = (6, 6);
-        assert!(!may_be_call(&v4) && !may_be_call(&v6));
+        assert!(!may_be_call(Form::Whole, &v4) && !may_be_call(Form::Whole, &v6));
     }
 
     #[test]

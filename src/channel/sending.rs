@@ -18,7 +18,7 @@ use super::rtt::Rtt;
 pub use super::sending_settings::SendingSettings;
 use super::sent::{Fate, SentPacket, SentRing};
 use super::unwrap::Unwrap;
-use crate::units::{Bound, Class, Packet, PacketNumber, Reason, Returned, Run, Ticks};
+use crate::units::{Bound, Class, Form, Packet, PacketNumber, Reason, Returned, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
 use crate::wire::header::DataHeader;
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// A datagram to seal and send.
 #[derive(Debug)]
 pub enum Transmit {
-    Data { number: PacketNumber, header: DataHeader, packet: Packet },
+    Data { number: PacketNumber, header: DataHeader, form: Form, packet: Packet },
     Control { number: PacketNumber, frames: Vec<Frame> },
 }
 
@@ -95,7 +95,7 @@ impl Sending {
                 continue;
             }
             self.queued_bytes += wire;
-            if bound.class == Class::Sparse && may_be_call(&bound.packet.bytes) {
+            if bound.class == Class::Sparse && may_be_call(bound.form, &bound.packet.bytes) {
                 self.congestion.on_urgent(now);
             }
             self.enqueue(bound);
@@ -284,6 +284,9 @@ impl Sending {
                 if let Some((flow, seq)) = packet.handed_back {
                     self.returned.push_back(Returned::Arrived(flow, seq));
                 }
+                if let Some(b) = packet.bound.as_ref().filter(|b| b.form == Form::Context) {
+                    self.returned.push_back(Returned::Context(b.flow, b.seq));
+                }
                 if packet.fate == Fate::Lost {
                     late = Some(now.saturating_duration_since(packet.time_sent));
                 }
@@ -374,9 +377,9 @@ impl Sending {
         self.queued_bytes -= wire;
         let ticks = Ticks::at(now, self.settings.epoch);
         let header = DataHeader { flow: bound.flow, seq: bound.seq, sent: ticks };
-        let packet = bound.packet.clone();
+        let (form, packet) = (bound.form, bound.packet.clone());
         let number = self.remember(now, wire, Some(bound));
-        Transmit::Data { number, header, packet }
+        Transmit::Data { number, header, form, packet }
     }
 
     fn control(&mut self, now: Instant) -> Transmit {
@@ -489,6 +492,7 @@ mod tests {
     fn packet(t: Instant, seq: u32) -> Bound {
         Bound {
             packet: Packet::complete(&[0; 1_440]),
+            form: Form::Whole,
             flow: FlowTag(1),
             seq: FlowSeq(seq),
             class: Class::Bulk,

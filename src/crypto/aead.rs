@@ -224,10 +224,10 @@ mod tests {
     use super::super::generation::{End, PeerHas};
     use super::super::schedule::Chain;
     use super::*;
-    use crate::units::Checksum;
+    use crate::units::{Checksum, Form};
     use proptest::prelude::*;
 
-    const DATA: Kind = Kind::Data(Checksum::Complete);
+    const DATA: Kind = Kind::Data(Checksum::Complete, Form::Whole);
 
     #[test]
     fn what_is_sealed_opens_once() {

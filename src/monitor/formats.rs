@@ -88,6 +88,12 @@ const TUNNEL_METRICS: &[Metric<TunnelRow>] = &[
     ("overflow_dropped_total", "counter", "Packets dropped because memory was full.", |t| {
         t.outbound.overflow_dropped.to_string()
     }),
+    ("header_saved_bytes_total", "counter", "Bytes of inner headers left out, as the peer knew them.", |t| {
+        t.outbound.header_bytes_saved.to_string()
+    }),
+    ("unreadable_total", "counter", "Compressed packets whose context was missing.", |t| {
+        t.inbound.unreadable.to_string()
+    }),
     ("resent_total", "counter", "Packets sent again.", |t| t.outbound.resent.to_string()),
     ("reorder_wait_seconds", "gauge", "Mean wait for earlier packets over the last second.", |t| {
         seconds(t.inbound.wait_mean_us)

@@ -155,6 +155,8 @@ pub struct OutboundRow {
     pub copies: u64,
     pub abandoned: u64,
     pub malformed: u64,
+    /// Bytes of inner headers that were left out, because the peer knew them.
+    pub header_bytes_saved: u64,
 }
 
 /// What came through the tunnel.
@@ -165,6 +167,8 @@ pub struct InboundRow {
     pub late: u64,
     pub duplicates: u64,
     pub gaps: u64,
+    /// Compressed packets whose context was missing.
+    pub unreadable: u64,
     pub waiting_packets: u64,
     pub waiting_bytes: u64,
     pub wait_max_us: u64,
@@ -314,6 +318,7 @@ impl From<&OutboundStats> for OutboundRow {
             copies: s.copies,
             abandoned: s.abandoned,
             malformed: s.malformed,
+            header_bytes_saved: s.header_bytes_saved,
         }
     }
 }
@@ -326,6 +331,7 @@ impl From<&InboundStats> for InboundRow {
             late: s.late,
             duplicates: s.duplicates,
             gaps: s.gaps,
+            unreadable: s.unreadable,
             waiting_packets: s.waiting_packets,
             waiting_bytes: s.waiting_bytes,
             wait_max_us: s.wait_max_us,

@@ -156,11 +156,13 @@ fn tunnel_lines(t: &TunnelRow) -> String {
     let forged = t.channels.iter().fold(0, |n, c| n + c.forged + c.malformed);
     let replayed = t.channels.iter().fold(0, |n, c| n + c.replayed);
     let mut text = format!(
-        "out: {out} packets ({}), {} waiting ({}), {dropped} dropped, {} marked, {resent} resent, {copies} copies\n",
+        "out: {out} packets ({}), {} waiting ({}), {dropped} dropped, {} marked, {resent} resent, {copies} copies, \
+         {} of headers saved\n",
         words::bytes(o.bytes),
         o.queue_packets,
         words::bytes(o.queue_bytes),
         o.aqm_marked,
+        words::bytes(o.header_bytes_saved),
     );
     text.push_str(&format!(
         "in:  {} packets ({}), {} waiting, reorder wait {} (longest {}), {late} late, {duplicates} twice, {gaps} lost\n",

@@ -158,6 +158,9 @@ impl Desk {
         if session.inbound.poll_timeout().is_some_and(|(at, _)| at <= now) {
             session.inbound.handle_timeout(now);
         }
+        while let Some(flow) = session.inbound.poll_forgotten() {
+            session.forgot(flow);
+        }
         let mut foreign = 0;
         while let Some(mut packet) = session.inbound.poll_deliver() {
             if !session.allows(&packet) {
@@ -206,7 +209,7 @@ mod tests {
     use super::*;
     use crate::tunnel::inbound::{Arrival, InboundSettings};
     use crate::tunnel::session::SessionId;
-    use crate::units::{ChannelId, FlowSeq, FlowTag, Ticks};
+    use crate::units::{ChannelId, FlowSeq, FlowTag, Form, Ticks};
     use std::sync::atomic::AtomicBool;
 
     #[test]
@@ -323,7 +326,14 @@ mod tests {
             (bytes[0], bytes[9]) = (0x45, 1);
             bytes[28..].copy_from_slice(&seq.to_be_bytes());
             let packet = Packet::complete(&bytes);
-            Arrival { channel: ChannelId(0), flow, seq: FlowSeq(seq), sent: Ticks(seq), packet }
+            Arrival {
+                channel: ChannelId(0),
+                flow,
+                seq: FlowSeq(seq),
+                sent: Ticks(seq),
+                form: Form::Whole,
+                packet,
+            }
         };
         ToReorder::Run(SessionId(1), sequences.map(arrival).collect())
     }

@@ -20,7 +20,7 @@ use crate::io::poll;
 use crate::io::udp::{Received, Trouble, UdpPort, Wait, RECV_BUFFER_BYTES};
 use crate::tunnel::inbound::Arrival;
 use crate::tunnel::session::{is_handshake, Peer};
-use crate::units::{ChannelId, Packet, Rate};
+use crate::units::{ChannelId, Packet, Rate, Returned};
 use crate::wire::frame::Frame;
 use crate::wire::header::{DataHeader, Kind};
 use crate::wire::reader::Reader;
@@ -174,11 +174,11 @@ impl Channel {
         let (kind, number) = (opened.kind, opened.number);
         let mut reader = Reader::new(opened.plain);
         let eliciting = match kind {
-            Kind::Data(checksum) => {
+            Kind::Data(checksum, form) => {
                 let Ok(header) = DataHeader::decode(&mut reader) else { return self.row.malformed += 1 };
                 let packet = Packet { bytes: Arc::from(reader.rest()), checksum };
                 let DataHeader { flow, seq, sent } = header;
-                self.run.push(Arrival { channel: self.incoming.id, flow, seq, sent, packet });
+                self.run.push(Arrival { channel: self.incoming.id, flow, seq, sent, form, packet });
                 true
             }
             Kind::Control => {
@@ -204,6 +204,12 @@ impl Channel {
     /// Hands over what was gathered, and what is due.
     fn flush(&mut self, now: Instant) {
         let Incoming { id, receiving, wiring, .. } = &mut self.incoming;
+        // Before the acknowledgement leaves: what comes with a context that was acknowledged finds it.
+        if !self.run.is_empty() {
+            let packets = self.run.len();
+            let run = ToReorder::Run(wiring.id, std::mem::take(&mut self.run));
+            wiring.reorder.hand_over(run, packets);
+        }
         if let Some(ack) = receiving.poll_ack(now) {
             wiring.send_link(*id, ToSend::Frame(Frame::Ack(ack)));
         }
@@ -211,11 +217,6 @@ impl Channel {
             if let Some(other) = wiring.session.best(Some(*id)) {
                 wiring.send_link(other, ToSend::Frame(Frame::Ack(ack)));
             }
-        }
-        if !self.run.is_empty() {
-            let packets = self.run.len();
-            let run = ToReorder::Run(wiring.id, std::mem::take(&mut self.run));
-            wiring.reorder.hand_over(run, packets);
         }
         if now.saturating_duration_since(self.published) >= PUBLISH {
             self.published = now;
@@ -235,6 +236,7 @@ fn pass_on(wiring: &Wiring, frame: Frame) {
         Frame::Abandon { flow, seq } => {
             wiring.reorder.try_send(ToReorder::Abandon(wiring.id, flow, seq));
         }
+        Frame::Forgotten { flow } => wiring.send_lost(vec![Returned::Forgotten(flow)]),
         // Ping asks for nothing but the acknowledgement; the session machine hears of leaving by itself.
         Frame::Ping { .. } | Frame::Close => {}
     }

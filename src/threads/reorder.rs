@@ -19,7 +19,7 @@ use crate::tunnel::address::source;
 use crate::tunnel::inbound::{Inbound, InboundSettings};
 use crate::tunnel::mss;
 use crate::tunnel::session::SessionId;
-use crate::units::{ChannelId, Packet};
+use crate::units::{ChannelId, FlowTag, Packet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,11 @@ impl Session {
                 edges.put_syn(now, hash);
             }
         }
+    }
+
+    /// The peer is to be told that this flow's contexts are lost.
+    pub(super) fn forgot(&self, flow: FlowTag) {
+        self.stats.edges.put_forgotten(flow);
     }
 
     pub(super) fn refresh_live(&mut self, now: Instant) {

@@ -14,6 +14,7 @@ use super::balancer::{choose, copies, Lane, Want};
 use super::classify::{Classifier, Flow};
 use super::copy_budget::CopyBudget;
 use super::flow_queue::{FlowQueueSettings, FlowQueues, Head};
+use super::header_compression::Compressor;
 use super::hold_back::HoldBack;
 use super::home::{self, Home};
 use super::peak::Peak;
@@ -73,6 +74,8 @@ pub struct OutboundStats {
     pub copies: u64,
     pub abandoned: u64,
     pub malformed: u64,
+    /// Bytes of inner headers that the peer knew already.
+    pub header_bytes_saved: u64,
 }
 
 /// Flow queues, balancer and flow sequences of one session's sending direction.
@@ -89,6 +92,7 @@ pub struct Outbound {
     abandoned: VecDeque<(FlowTag, FlowSeq)>,
     /// Next sequence of each flow tag: 256 KiB, so that no flow's state is ever lost.
     sequences: Vec<u32>,
+    compressor: Compressor,
     youth: Youth,
     lanes: Vec<Lane>,
     hold_back: HoldBack,
@@ -111,6 +115,7 @@ impl Outbound {
             copies: VecDeque::new(),
             abandoned: VecDeque::new(),
             sequences: vec![0; 1 << 16],
+            compressor: Compressor::new(),
             youth: Youth::new(now),
             lanes: Vec::new(),
             hold_back: HoldBack::default(),
@@ -144,7 +149,12 @@ impl Outbound {
             Returned::Again(bound) => return self.handle_lost(now, bound),
             Returned::Arrived(flow, seq) => ((flow, seq), true),
             Returned::Gone(flow, seq) => ((flow, seq), false),
+            Returned::Context(flow, seq) => return self.compressor.on_known(now, flow, seq),
+            Returned::Forgotten(flow) => return self.compressor.on_forgotten(flow),
         };
+        if arrived {
+            self.compressor.on_known(now, settled.0, settled.1);
+        }
         if !self.again.is_empty() && self.settled.len() < AGAIN_MAX {
             *self.settled.entry(settled).or_default() |= arrived;
         }
@@ -254,6 +264,7 @@ impl Outbound {
             overflow_dropped: queues.overflowed,
             acks_thinned: queues.thinned + self.acks.replaced(),
             again_packets: self.again.len() as u64,
+            header_bytes_saved: self.compressor.saved_bytes(),
             ..self.stats.clone()
         }
     }
@@ -361,8 +372,10 @@ impl Outbound {
         *next = seq.plus(1).0;
         self.stats.packets += 1;
         self.stats.bytes += queued.packet.len() as u64;
+        let (packet, form) = self.compressor.on_packet(now, queued.flow, seq, queued.packet);
         Some(Bound {
-            packet: queued.packet,
+            packet,
+            form,
             flow: queued.flow,
             seq,
             class: queued.class,

@@ -138,7 +138,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Class, FlowSeq, Packet, Reason};
+    use crate::units::{Class, FlowSeq, Form, Packet, Reason};
 
     const FLOW: FlowTag = FlowTag(7);
     const FIT: Fit = Fit::ANY;
@@ -147,6 +147,7 @@ mod tests {
     fn packet(t: Instant, bytes: usize) -> Bound {
         Bound {
             packet: Packet::complete(&vec![0; bytes]),
+            form: Form::Whole,
             flow: FLOW,
             seq: FlowSeq(0),
             class: Class::Bulk,

@@ -22,7 +22,7 @@ use super::reader::{put_u24, Reader, Short};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Version of the handshake.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of the largest handshake datagram: passes every IPv6 link (1,280) with its headers.
 pub const DATAGRAM_MAX: usize = 1200;
 /// Bytes of an `Open` that names the proxy's key: room for a signature of 4096 bits in the answer.

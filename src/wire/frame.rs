@@ -44,6 +44,10 @@ pub enum Frame {
     },
     /// The sender is leaving; the session ends.
     Close,
+    /// A compressed packet of this flow could not be read: send whole ones, and a new context.
+    Forgotten {
+        flow: FlowTag,
+    },
 }
 
 const ACK: u8 = 1;
@@ -51,6 +55,7 @@ const ACK_DETOUR: u8 = 2;
 const PING: u8 = 3;
 const ABANDON: u8 = 4;
 const CLOSE: u8 = 5;
+const FORGOTTEN: u8 = 6;
 
 impl Frame {
     /// Appends the frame.
@@ -68,6 +73,10 @@ impl Frame {
                 put_u24(out, seq.0);
             }
             Frame::Close => out.push(CLOSE),
+            Frame::Forgotten { flow } => {
+                out.push(FORGOTTEN);
+                out.extend_from_slice(&flow.0.to_be_bytes());
+            }
         }
     }
 
@@ -87,6 +96,7 @@ impl Frame {
             }
             ABANDON => Some(Frame::Abandon { flow: FlowTag(r.u16()?), seq: FlowSeq(r.u24()?) }),
             CLOSE => Some(Frame::Close),
+            FORGOTTEN => Some(Frame::Forgotten { flow: FlowTag(r.u16()?) }),
             _ => None,
         })
     }
@@ -98,6 +108,7 @@ impl Frame {
             Frame::Ping { padding } => 3 + usize::from(*padding),
             Frame::Abandon { .. } => 6,
             Frame::Close => 1,
+            Frame::Forgotten { .. } => 3,
         }
     }
 
@@ -173,6 +184,7 @@ mod tests {
             Frame::Ping { padding: 10 },
             Frame::Abandon { flow: FlowTag(7), seq: FlowSeq(8) },
             Frame::Close,
+            Frame::Forgotten { flow: FlowTag(9) },
         ];
         let mut out = Vec::new();
         frames.iter().for_each(|f| f.encode(&mut out));

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! clear, authenticated:  type 1 | receiver's channel number 3 | packet number, low 32 bits 4
-//! sealed, data only:     flow tag 2 | flow sequence 3 | send time 3 | the inner IP packet
+//! sealed, data only:     flow tag 2 | flow sequence 3 | send time 3 | the inner IP packet, its headers perhaps
+//!                        compressed (wire/compressed.rs)
 //! sealed, control:       frames (wire/frame.rs)
 //! then the tag, 16
 //! ```
@@ -10,7 +11,7 @@
 //! other types and shapes: `wire/auth.rs`.
 
 use super::reader::{put_u24, Reader, Short};
-use crate::units::{Checksum, FlowSeq, FlowTag, PacketNumber, Ticks};
+use crate::units::{Checksum, FlowSeq, FlowTag, Form, PacketNumber, Ticks};
 
 /// Bytes of the clear header.
 pub const HEADER_LEN: usize = 8;
@@ -25,7 +26,7 @@ pub const OVERHEAD: usize = HEADER_LEN + DATA_HEADER_LEN + TAG_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One inner packet.
-    Data(Checksum),
+    Data(Checksum, Form),
     /// Frames.
     Control,
 }
@@ -44,14 +45,22 @@ pub struct Header {
 const TYPE_DATA: u8 = 0x01;
 const TYPE_DATA_PARTIAL: u8 = 0x02;
 const TYPE_CONTROL: u8 = 0x03;
+const TYPE_CONTEXT: u8 = 0x04;
+const TYPE_CONTEXT_PARTIAL: u8 = 0x05;
+const TYPE_COMPRESSED: u8 = 0x06;
+const TYPE_COMPRESSED_PARTIAL: u8 = 0x07;
 const KEY_PHASE: u8 = 0x80;
 
 impl Header {
     /// The eight bytes.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let kind = match self.kind {
-            Kind::Data(Checksum::Complete) => TYPE_DATA,
-            Kind::Data(Checksum::Partial) => TYPE_DATA_PARTIAL,
+            Kind::Data(Checksum::Complete, Form::Whole) => TYPE_DATA,
+            Kind::Data(Checksum::Partial, Form::Whole) => TYPE_DATA_PARTIAL,
+            Kind::Data(Checksum::Complete, Form::Context) => TYPE_CONTEXT,
+            Kind::Data(Checksum::Partial, Form::Context) => TYPE_CONTEXT_PARTIAL,
+            Kind::Data(Checksum::Complete, Form::Compressed) => TYPE_COMPRESSED,
+            Kind::Data(Checksum::Partial, Form::Compressed) => TYPE_COMPRESSED_PARTIAL,
             Kind::Control => TYPE_CONTROL,
         };
         let [_, a, b, c] = self.channel.to_be_bytes();
@@ -63,8 +72,12 @@ impl Header {
     pub fn decode(r: &mut Reader<'_>) -> Option<Header> {
         let first = r.u8().ok()?;
         let kind = match first & !KEY_PHASE {
-            TYPE_DATA => Kind::Data(Checksum::Complete),
-            TYPE_DATA_PARTIAL => Kind::Data(Checksum::Partial),
+            TYPE_DATA => Kind::Data(Checksum::Complete, Form::Whole),
+            TYPE_DATA_PARTIAL => Kind::Data(Checksum::Partial, Form::Whole),
+            TYPE_CONTEXT => Kind::Data(Checksum::Complete, Form::Context),
+            TYPE_CONTEXT_PARTIAL => Kind::Data(Checksum::Partial, Form::Context),
+            TYPE_COMPRESSED => Kind::Data(Checksum::Complete, Form::Compressed),
+            TYPE_COMPRESSED_PARTIAL => Kind::Data(Checksum::Partial, Form::Compressed),
             TYPE_CONTROL => Kind::Control,
             _ => return None,
         };
@@ -135,13 +148,14 @@ mod tests {
 
     #[test]
     fn a_header_comes_back() {
-        let h = Header {
-            kind: Kind::Data(Checksum::Partial),
-            key_phase: true,
-            channel: 0x0a0b0c,
-            number_low: 77,
-        };
-        assert_eq!(Header::decode(&mut Reader::new(&h.encode())), Some(h));
+        let mut kinds = vec![Kind::Control];
+        for form in [Form::Whole, Form::Context, Form::Compressed] {
+            kinds.extend([Checksum::Partial, Checksum::Complete].map(|sum| Kind::Data(sum, form)));
+        }
+        for kind in kinds {
+            let h = Header { kind, key_phase: true, channel: 0x0a0b0c, number_low: 77 };
+            assert_eq!(Header::decode(&mut Reader::new(&h.encode())), Some(h));
+        }
         assert_eq!(Header::decode(&mut Reader::new(&[1, 2, 3])), None);
     }
 }

@@ -12,7 +12,7 @@ use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
 use gobonding::tunnel::ack_windows::AckWindows;
 use gobonding::tunnel::inbound::{Arrival, Inbound};
 use gobonding::tunnel::outbound::{Balancer, Outbound, OutboundSettings};
-use gobonding::units::{ChannelId, Packet, PacketNumber, Ticks};
+use gobonding::units::{ChannelId, Form, Packet, PacketNumber, Returned, Ticks};
 use gobonding::wire::frame::Frame;
 use gobonding::wire::header::DataHeader;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +31,7 @@ pub enum Datagram {
     Data {
         number: PacketNumber,
         header: DataHeader,
+        form: Form,
         packet: Packet,
     },
     Control {
@@ -165,11 +166,11 @@ impl Endpoint {
 
     fn receive(&mut self, t: Instant, link: usize, bytes: u32, d: Datagram) {
         match d {
-            Datagram::Data { number, header, packet } => {
+            Datagram::Data { number, header, form, packet } => {
                 self.receiving[link].handle_datagram(t, number, bytes, true);
                 let DataHeader { flow, seq, sent } = header;
                 let channel = ChannelId(link as u8);
-                self.inbound.handle_arrival(t, Arrival { channel, flow, seq, sent, packet });
+                self.inbound.handle_arrival(t, Arrival { channel, flow, seq, sent, form, packet });
             }
             Datagram::Control { number, frames } => {
                 let eliciting = frames.iter().any(Frame::is_ack_eliciting);
@@ -180,6 +181,9 @@ impl Endpoint {
                             if let Some(s) = self.sending.get_mut(usize::from(a.channel)) {
                                 s.handle_ack(t, &a);
                             }
+                        }
+                        Frame::Forgotten { flow } => {
+                            self.outbound.handle_returned(t, Returned::Forgotten(flow))
                         }
                         Frame::Abandon { flow, seq } => self.inbound.handle_abandon(t, flow, seq),
                         _ => {}
@@ -266,6 +270,12 @@ impl Endpoint {
         let longest = self.rows.iter().filter(|r| r.state == State::Up).map(|r| r.smoothed_rtt).max();
         self.inbound.set_longest_rtt(longest.unwrap_or_default());
         let mut moved = false;
+        while let Some(flow) = self.inbound.poll_forgotten() {
+            if let Some(best) = self.best_other(usize::MAX) {
+                self.sending[best].handle_frame(Frame::Forgotten { flow });
+                moved = true;
+            }
+        }
         while let Some((id, run)) = self.outbound.poll_run(t) {
             self.sending[usize::from(id.0)].handle_run(t, run);
             moved = true;
@@ -285,11 +295,11 @@ impl Endpoint {
             while let Some(x) = s.poll_transmit(t) {
                 moved = true;
                 let (bytes, datagram) = match x {
-                    Transmit::Data { number, header, packet } => {
+                    Transmit::Data { number, header, form, packet } => {
                         let bytes = packet.len() as u32 + OVERHEAD;
                         self.counters.data_packets += 1;
                         self.counters.data_bytes += u64::from(bytes);
-                        (bytes, Datagram::Data { number, header, packet })
+                        (bytes, Datagram::Data { number, header, form, packet })
                     }
                     Transmit::Control { number, frames } => {
                         self.scratch.clear();

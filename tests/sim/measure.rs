@@ -62,6 +62,11 @@ pub struct Outcome {
     /// Holes that the receiver gave up while later packets waited.
     pub holes: u64,
     pub tun_dropped: u64,
+    /// Packets into the tunnel at the data's end, and bytes of their headers that did not travel.
+    pub inner_packets: u64,
+    pub header_bytes_saved: u64,
+    /// Compressed packets that the other end could not read.
+    pub unreadable: u64,
     pub reorder_wait_max_ms: f64,
     pub series: Vec<Point>,
     pub events: u64,
@@ -153,6 +158,8 @@ impl World {
             o.feedback_share = receiver.counters.control_bytes as f64 / data;
             let stats = sender.outbound.stats();
             o.again_share = (stats.resent + stats.copies) as f64 / sender.counters.data_packets.max(1) as f64;
+            (o.inner_packets, o.header_bytes_saved) = (stats.packets, stats.header_bytes_saved);
+            o.unreadable = receiver.inbound.stats().unreadable + sender.inbound.stats().unreadable;
             o.aqm_dropped = stats.aqm_dropped + stats.overflow_dropped;
             o.duplicates = receiver.inbound.stats().duplicates;
             o.holes = receiver.inbound.stats().gaps;

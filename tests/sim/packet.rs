@@ -55,11 +55,19 @@ fn ip(protocol: u8, from: usize, len: u16, id: u16) -> [u8; 20] {
     h[9] = protocol;
     h[12..16].copy_from_slice(&address(from));
     h[16..20].copy_from_slice(&address(1 - from));
-    let sum: u32 = h.chunks_exact(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    h[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    let sum = !folded(sum(&h));
+    h[10..12].copy_from_slice(&sum.to_be_bytes());
     h
+}
+
+/// Sum of 16-bit words (RFC 1071).
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.chunks_exact(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum()
+}
+
+fn folded(sum: u32) -> u16 {
+    let once = (sum & 0xffff) + (sum >> 16);
+    ((once & 0xffff) + (once >> 16)) as u16
 }
 
 fn ports(from: usize, flow: u16) -> (u16, u16) {
@@ -75,6 +83,10 @@ fn packet(head: &[u8], len: usize) -> Packet {
     let mut bytes: Arc<[u8]> = Arc::from(&ZEROS[..len]);
     if let Some(b) = Arc::get_mut(&mut bytes) {
         b[..head.len()].copy_from_slice(head);
+        // A partial checksum, as TUN hands it over: that of the pseudo header.
+        let at = if head[9] == TCP { 20 + 16 } else { 20 + 6 };
+        let pseudo = folded(sum(&head[12..20]) + u32::from(head[9]) + (len - 20) as u32);
+        b[at..at + 2].copy_from_slice(&pseudo.to_be_bytes());
     }
     Packet { bytes, checksum: Checksum::Partial }
 }
@@ -96,7 +108,7 @@ impl Segment {
             };
         let len = 40 + options + usize::from(self.payload);
         let mut h = [0u8; 40 + 40];
-        h[..20].copy_from_slice(&ip(TCP, from, len as u16, self.ts_val as u16));
+        h[..20].copy_from_slice(&ip(TCP, from, len as u16, 0));
         let (source, target) = ports(from, self.flow);
         h[20..22].copy_from_slice(&source.to_be_bytes());
         h[22..24].copy_from_slice(&target.to_be_bytes());

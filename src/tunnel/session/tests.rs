@@ -6,8 +6,8 @@ use crate::crypto::aead::{AeadKey, OpenError};
 use crate::crypto::generation::{self, Generation};
 use crate::crypto::identity::Identity;
 use crate::crypto::schedule::{Chain, Label, Share};
-use crate::units::{Checksum, PacketNumber};
-use crate::wire::auth::{accept_header, response_header, Message, Open, Verdict, HELLO_LEN};
+use crate::units::{Checksum, Form, PacketNumber};
+use crate::wire::auth::{accept_header, response_header, Message, Open, Verdict, HELLO_LEN, VERSION};
 use crate::wire::header::Kind;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -113,11 +113,11 @@ fn a_router_that_lies_about_its_key_is_found_out() {
         answer
     };
     let token = [7; 8];
-    let answer = ask(&mut w, &Message::Hello { version: 1, token }.encode());
+    let answer = ask(&mut w, &Message::Hello { version: VERSION, token }.encode());
     let Ok(Message::Cookie { cookie, .. }) = Message::decode(&answer) else { panic!() };
     let share = Share::generate(&mut rng(6));
     let (router, proxy) = (public(ROUTER).fingerprint().0, public(PROXY).fingerprint().0);
-    let open = Open { version: 1, suites: 2, token, share: share.public(), router, proxy, cookie };
+    let open = Open { version: VERSION, suites: 2, token, share: share.public(), router, proxy, cookie };
     let answer = ask(&mut w, &Message::Open(open.clone()).encode());
     let Ok(Message::Challenge(challenge)) = Message::decode(&answer) else { panic!() };
     let hash = handshake::transcript_of(&open, &challenge);
@@ -410,7 +410,7 @@ fn strangers_leave_no_state_and_get_no_more_than_they_send() {
         let from = SocketAddr::from((n.to_be_bytes(), 5000));
         let mut datagram = match n % 4 {
             0 => (0..random.random_range(0..1300)).map(|_| random.random()).collect(),
-            1 => Message::Hello { version: 1, token: random.random() }.encode(),
+            1 => Message::Hello { version: VERSION, token: random.random() }.encode(),
             _ => tape[random.random_range(0..tape.len())].2.clone(),
         };
         if n % 2 == 1 {
@@ -445,12 +445,12 @@ fn a_stranger_with_a_known_fingerprint_gets_a_bounded_number_of_signatures() {
         w.now += Duration::from_millis(1);
         let from = SocketAddr::from(((n % 200).to_be_bytes(), 5000));
         let token = u64::from(n).to_be_bytes();
-        let hello = Message::Hello { version: 1, token }.encode();
+        let hello = Message::Hello { version: VERSION, token }.encode();
         w.proxy.handle_datagram(w.now, from, &hello);
         let Some((_, answer)) = w.proxy.poll_transmit() else { panic!() };
         let Ok(Message::Cookie { cookie, .. }) = Message::decode(&answer) else { panic!() };
         let open = Open {
-            version: 1,
+            version: VERSION,
             suites: 3,
             token,
             share: [9; 32],
@@ -668,7 +668,7 @@ impl World {
         if let (Ok(Message::Open(open)), true) =
             (Message::decode(&datagram), self.refuses_opens == Some(channel))
         {
-            let refuse = Message::Refuse { version: 1, token: open.token, code: 2, proxy: [0; 32] };
+            let refuse = Message::Refuse { version: VERSION, token: open.token, code: 2, proxy: [0; 32] };
             self.router.handle_datagram(self.now, channel, &refuse.encode());
             return;
         }
@@ -776,7 +776,7 @@ fn is_established(event: &Event) -> bool {
 
 fn seal((sealer, _, number): &mut End) -> Vec<u8> {
     let mut out = Vec::new();
-    let at = sealer.begin(Kind::Data(Checksum::Complete), PacketNumber(*number), &mut out);
+    let at = sealer.begin(Kind::Data(Checksum::Complete, Form::Whole), PacketNumber(*number), &mut out);
     out.extend_from_slice(b"a packet of the inside");
     sealer.finish(PacketNumber(*number), at, &mut out);
     *number += 1;
