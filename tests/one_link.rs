@@ -131,7 +131,7 @@ impl Bed {
         if self.sending.poll_timeout().is_some_and(|t| t.0 <= now) {
             self.sending.handle_timeout(now);
         }
-        self.sending.set_others(Others::Down);
+        self.sending.set_others(Others::default());
         while self.sending.row(now).granted_bytes >= self.bound + 1_500 {
             self.bound += 1_500;
             let seq = FlowSeq((self.bound / 1_500) as u32 & 0xff_ffff);

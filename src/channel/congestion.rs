@@ -86,6 +86,8 @@ pub struct Congestion {
     path: PathMin,
     gaps: Gaps,
     calls: Calls,
+    /// Other channels that are up.
+    company: usize,
     no_growth_until: Instant,
     ack_gap: Duration,
     last_ack: Option<Instant>,
@@ -107,6 +109,7 @@ impl Congestion {
             path: PathMin::default(),
             gaps: Gaps::new(now),
             calls: Calls::new(now),
+            company: 0,
             no_growth_until: now,
             ack_gap: Duration::ZERO,
             last_ack: None,
@@ -173,6 +176,11 @@ impl Congestion {
         self.calls.on_urgent(now);
     }
 
+    /// So many other channels are up.
+    pub fn set_company(&mut self, up: usize) {
+        self.company = up;
+    }
+
     fn note_gap(&mut self, now: Instant) {
         if let Some(last) = self.last_ack {
             let gap = now.saturating_duration_since(last).min(GAP_MAX);
@@ -190,7 +198,9 @@ impl Congestion {
         let path = if called { self.path() } else { self.path.mean().min(self.path() + target) };
         let prop = path + self.ack_gap.saturating_sub(GAP_FREE);
         let room = if policed { Duration::ZERO } else { target };
-        let model = rate.bytes_in(prop + room) + PACKET;
+        let whole = rate.bytes_in(prop + room) + PACKET;
+        // Two such links often stand still together, three hardly ever.
+        let model = if called && self.company < 2 { whole * CALL_WINDOW_PERCENT / 100 } else { whole };
         let cap = match called {
             true => model + CALL_SPARE,
             false => rate.bytes_in(prop + room) * GROWTH_CAP + INITIAL_CWND,
@@ -442,5 +452,7 @@ const GAP_WINDOW_PERCENT: u32 = 150;
 /// table in `mod.rs`.
 const CALL_TARGET_PERCENT: u32 = 45;
 const CALL_SPARE: u64 = 3 * PACKET;
+/// The part of the window that a call leaves to the others on one or two links.
+const CALL_WINDOW_PERCENT: u64 = 80;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);

@@ -73,23 +73,28 @@ pub struct SendRow {
 
 /// What the channels beside one can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Others {
-    /// None is up.
-    #[default]
-    Down,
-    /// At least one is up, and packets wait for credit.
-    Busy,
-    /// At least one is up, and nothing waits.
-    Spare,
+pub struct Others {
+    /// How many are up.
+    pub up: usize,
+    /// Packets wait for credit.
+    pub waiting: bool,
+}
+
+impl Others {
+    /// Whether one could take a packet, sooner or later.
+    pub fn any(&self) -> bool {
+        self.up > 0
+    }
+
+    /// Whether one could take it at once.
+    pub fn has_room(&self) -> bool {
+        self.any() && !self.waiting
+    }
 }
 
 /// What the channels beside `id` can do; `waiting` says whether packets wait for credit.
-pub fn others<'a>(mut rows: impl Iterator<Item = &'a SendRow>, id: ChannelId, waiting: bool) -> Others {
-    match (rows.any(|r| r.id != id && r.state == State::Up), waiting) {
-        (false, _) => Others::Down,
-        (true, true) => Others::Busy,
-        (true, false) => Others::Spare,
-    }
+pub fn others<'a>(rows: impl Iterator<Item = &'a SendRow>, id: ChannelId, waiting: bool) -> Others {
+    Others { up: rows.filter(|r| r.id != id && r.state == State::Up).count(), waiting }
 }
 
 /// Why a channel carries nothing although it is up.

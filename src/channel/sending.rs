@@ -74,7 +74,7 @@ impl Sending {
             queued_bytes: 0,
             frames: VecDeque::new(),
             returned: VecDeque::new(),
-            others: Others::Down,
+            others: Others::default(),
             taken_bytes: 0,
             last_sent: now,
             loss: Loss::default(),
@@ -170,10 +170,11 @@ impl Sending {
     /// What the other channels can do at the moment. With none up nothing is handed back while this
     /// one stalls, because nobody else could send it and it may have arrived.
     pub fn set_others(&mut self, others: Others) {
-        if self.others == Others::Down && others != Others::Down && self.liveness.state() == State::Stalled {
+        if !self.others.any() && others.any() && self.liveness.state() == State::Stalled {
             self.strand();
         }
         self.others = others;
+        self.congestion.set_company(others.up);
     }
 
     /// The next datagram that may leave now.
@@ -227,7 +228,7 @@ impl Sending {
         }
         if after == State::Down {
             self.give_everything_back(now);
-        } else if after == State::Stalled && self.others != Others::Down {
+        } else if after == State::Stalled && self.others.any() {
             self.strand();
         }
     }
@@ -335,7 +336,7 @@ impl Sending {
     }
 
     fn late_at(&self) -> Option<Instant> {
-        let may = self.others != Others::Down && self.liveness.state() == State::Up;
+        let may = self.others.any() && self.liveness.state() == State::Up;
         self.ring.oldest_sent().filter(|_| may).map(|sent| sent + self.late_after() + LATE_STEP)
     }
 
@@ -345,7 +346,7 @@ impl Sending {
     /// else: only before the far end gives up. When nothing waits, the inner flow is starved by what is
     /// stuck, and the others have room to spare.
     fn late_after(&self) -> Duration {
-        let late = if self.others == Others::Spare { self.settings.late } else { self.settings.late_busy };
+        let late = if self.others.has_room() { self.settings.late } else { self.settings.late_busy };
         self.congestion.path() + late
     }
 
@@ -485,7 +486,7 @@ mod tests {
         let t = Instant::now();
         let settings = SendingSettings { train: 0, ..SendingSettings::new(ChannelId(0), t, 60) };
         let mut s = Sending::new(t, settings);
-        s.set_others(Others::Busy);
+        s.set_others(Others { up: 1, waiting: true });
         (s, t)
     }
 
@@ -622,11 +623,11 @@ mod tests {
     #[test]
     fn a_channel_that_is_alone_keeps_what_may_have_arrived() {
         let (mut s, t, _) = up();
-        s.set_others(Others::Down);
+        s.set_others(Others::default());
         send(&mut s, t, 0..3);
         s.handle_timeout(t + MS * 200);
         assert!(again(&mut s).is_none());
-        s.set_others(Others::Busy);
+        s.set_others(Others { up: 1, waiting: true });
         assert_eq!(std::iter::from_fn(|| again(&mut s)).count(), 3);
     }
 
