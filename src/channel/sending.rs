@@ -346,8 +346,8 @@ impl Sending {
     /// else: only before the far end gives up. When nothing waits, the inner flow is starved by what is
     /// stuck, and the others have room to spare.
     fn late_after(&self) -> Duration {
-        let late = if self.others.has_room() { self.settings.late } else { self.settings.late_busy };
-        self.congestion.path() + late
+        let gap = self.congestion.typical_gap();
+        self.congestion.path() + self.settings.late_after(self.others.has_room(), gap)
     }
 
     /// Everything in flight goes again elsewhere; what was queued here as well.
