@@ -162,7 +162,7 @@ pub struct Bound {
     pub avoid: Option<ChannelId>,
 }
 
-/// What a channel says of packets bound to it that did not simply arrive. The order of these matters.
+/// What a channel says of packets bound to it, unless they are no context and simply arrived. The order of these matters.
 #[derive(Clone, Debug)]
 pub enum Returned {
     /// To be bound again: lost, or stuck in the channel and perhaps still to arrive.

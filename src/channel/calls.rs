@@ -33,7 +33,7 @@ impl Calls {
     }
 }
 
-/// Whether an urgent packet may be a call's: TCP's are acknowledgements and small requests, and a download's would
+/// Whether an urgent packet may be a call's: voice is small, a picture's packets have voice beside them; TCP's are acknowledgements and small requests, and a download's would
 /// shorten the queues of an upload.
 pub(super) fn may_be_call(form: Form, packet: &[u8]) -> bool {
     let at = match packet.first().map_or(0, |first| first >> 4) {
@@ -41,10 +41,12 @@ pub(super) fn may_be_call(form: Form, packet: &[u8]) -> bool {
         _ => IPV6_NEXT_HEADER,
     };
     // What is compressed is TCP's, or large.
-    form != Form::Compressed && packet.get(at) != Some(&TCP)
+    form != Form::Compressed && packet.len() < LARGE && packet.get(at) != Some(&TCP)
 }
 
 const TCP: u8 = 6;
+/// As in `tunnel/header_compression.rs`.
+const LARGE: usize = 600;
 /// Offsets of the protocol in the headers (RFC 791, RFC 8200).
 const IPV4_PROTOCOL: usize = 9;
 const IPV6_NEXT_HEADER: usize = 6;

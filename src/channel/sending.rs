@@ -196,7 +196,7 @@ impl Sending {
     }
 
     /// The next packet that was lost or stranded here and should be bound again elsewhere, or what became of one
-    /// that was.
+    /// that was, or a context that arrived.
     pub fn poll_returned(&mut self) -> Option<Returned> {
         let returned = self.returned.pop_front();
         self.counters.resent += u64::from(matches!(returned, Some(Returned::Again(_))));
@@ -347,7 +347,7 @@ impl Sending {
     /// stuck, and the others have room to spare.
     fn late_after(&self) -> Duration {
         let gap = self.congestion.typical_gap();
-        self.congestion.path() + self.settings.late_after(self.others.has_room(), gap)
+        self.congestion.path() + self.settings.late_after(self.others, gap)
     }
 
     /// Everything in flight goes again elsewhere; what was queued here as well.

@@ -1,6 +1,7 @@
 //! What the sending half of a channel is told at its making (`sending.rs`).
 
 use super::congestion::ControlSettings;
+use super::row::Others;
 use crate::units::{ChannelId, Rate};
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,8 @@ impl SendingSettings {
     }
 
     /// Time beyond the path's own after which a packet is late, on a link with such gaps.
-    pub(super) fn late_after(&self, others_have_room: bool, typical_gap: Duration) -> Duration {
-        match others_have_room {
+    pub(super) fn late_after(&self, others: Others, typical_gap: Duration) -> Duration {
+        match others.has_room() {
             true if typical_gap >= LUMPY_GAP => self.late_lumpy,
             true => self.late,
             false => self.late_busy,
@@ -63,8 +64,9 @@ mod tests {
     #[test]
     fn a_packet_on_a_link_that_stands_still_now_and_then_is_given_more_time() {
         let settings = SendingSettings::new(ChannelId(0), Instant::now(), 60);
-        let late = |room, gap_ms| settings.late_after(room, Duration::from_millis(gap_ms));
-        assert!(late(true, 40) > late(true, 5), "the others have room");
-        assert!(late(false, 40) == late(false, 5) && late(false, 5) > late(true, 40), "they have none");
+        let late =
+            |waiting, gap_ms| settings.late_after(Others { up: 1, waiting }, Duration::from_millis(gap_ms));
+        assert!(late(false, 40) > late(false, 5), "the other has room");
+        assert!(late(true, 40) == late(true, 5) && late(true, 5) > late(false, 40), "it has none");
     }
 }

@@ -168,6 +168,7 @@ impl ControlProxy {
         let inbound = NewInbound {
             id,
             stats: wiring.session.clone(),
+            links: wiring.links.clone(),
             settings: self.config.inbound.clone(),
             hash_key: self.hub.hash_key,
             allowed: networks(peer),

@@ -172,6 +172,7 @@ impl ControlRouter {
         let inbound = NewInbound {
             id,
             stats: wiring.session.clone(),
+            links: wiring.links.clone(),
             settings: self.config.inbound.clone(),
             hash_key: self.hub.hash_key,
             allowed: Vec::new(),

@@ -159,7 +159,7 @@ impl Desk {
             session.inbound.handle_timeout(now);
         }
         while let Some(flow) = session.inbound.poll_forgotten() {
-            session.forgot(flow);
+            session.forgot(&self.stats, flow);
         }
         let mut foreign = 0;
         while let Some(mut packet) = session.inbound.poll_deliver() {
@@ -306,6 +306,7 @@ mod tests {
         let new = NewInbound {
             id: SessionId(1),
             stats: Arc::new(SessionStats::new(2)),
+            links: Arc::new([]),
             settings: InboundSettings::default(),
             hash_key: [1, 2],
             allowed: Vec::new(),

@@ -3,7 +3,6 @@
 //! `tun-read` puts in where a connection's sender should stop; whoever writes acknowledgements to TUN reads it. The
 //! other way go the SYNs that leave for TUN. Not for: what to do with either (`tunnel/steer.rs`, `tunnel/ack_windows.rs`).
 
-use crate::units::FlowTag;
 use crossbeam_channel::{bounded, Receiver, Sender};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -19,14 +18,12 @@ pub struct Edges {
     /// Rows that are not zero.
     count: AtomicUsize,
     syns: (Sender<Syn>, Receiver<Syn>),
-    forgotten: (Sender<FlowTag>, Receiver<FlowTag>),
 }
 
 impl Default for Edges {
     fn default() -> Edges {
         let rows = (0..ROWS).map(|_| AtomicU64::new(0)).collect();
-        let (syns, forgotten) = (bounded(SYNS_MAX), bounded(FORGOTTEN_MAX));
-        Edges { rows, count: AtomicUsize::new(0), syns, forgotten }
+        Edges { rows, count: AtomicUsize::new(0), syns: bounded(SYNS_MAX) }
     }
 }
 
@@ -59,16 +56,6 @@ impl Edges {
         let _ = self.syns.0.try_send((now, hash));
     }
 
-    /// A flow whose compressed packets cannot be read. Full: told with its next packet.
-    pub fn put_forgotten(&self, flow: FlowTag) {
-        let _ = self.forgotten.0.try_send(flow);
-    }
-
-    /// The next flow of which the peer has to be told so.
-    pub fn take_forgotten(&self) -> Option<FlowTag> {
-        self.forgotten.1.try_recv().ok()
-    }
-
     /// The next SYN that left.
     pub fn take_syn(&self) -> Option<Syn> {
         self.syns.1.try_recv().ok()
@@ -80,7 +67,6 @@ const ROWS: usize = 4_096;
 const HIGH: u64 = !0 << 32;
 /// SYNs between two turns of `tun-read`.
 const SYNS_MAX: usize = 256;
-const FORGOTTEN_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

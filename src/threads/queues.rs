@@ -26,7 +26,8 @@ pub enum ToSend {
     Run(Run),
     /// Speaks of this channel. Full: dropped, the next one says the same and more.
     Ack(Ack),
-    /// To be sent. Full: dropped; acks and detours are repeated, a lost `Abandon` ends at the hold.
+    /// To be sent. Full: dropped; acks and detours are repeated, a lost `Abandon` ends at the hold, `Forgotten` comes again
+    /// with the flow's next packet.
     Frame(Frame),
     /// The link is usable, or is not.
     Link(LinkState),
@@ -46,7 +47,7 @@ pub enum LinkState {
 pub enum ToTunRead {
     Open(Box<NewOutbound>),
     Close(SessionId),
-    /// Lost or stranded; to be bound again.
+    /// Lost or stranded, to be bound again; and what became of contexts. Full: a context is taken for lost.
     Lost(SessionId, Vec<Returned>),
 }
 
@@ -153,6 +154,11 @@ impl LinkQueue {
         LinkQueue { queue, inbox }
     }
 
+    /// Hands a message over without waiting; when the queue is full it is dropped and counted.
+    pub fn send(&self, stats: &Stats, message: ToSend) {
+        count_full(stats, self.queue.try_send(message));
+    }
+
     /// The end for the sender's thread; a new thread goes on where the last one stopped.
     pub fn inbox(&self) -> BellInbox<ToSend> {
         self.inbox.clone()
@@ -176,7 +182,7 @@ impl Wiring {
     /// unknown it is dropped and counted.
     pub fn send_link(&self, id: ChannelId, message: ToSend) {
         match self.links.get(usize::from(id.0)) {
-            Some(link) => count_full(&self.stats, link.queue.try_send(message)),
+            Some(link) => link.send(&self.stats, message),
             None => self.stats.count(|c| c.queue_full += 1),
         }
     }

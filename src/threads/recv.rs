@@ -20,7 +20,7 @@ use crate::io::poll;
 use crate::io::udp::{Received, Trouble, UdpPort, Wait, RECV_BUFFER_BYTES};
 use crate::tunnel::inbound::Arrival;
 use crate::tunnel::session::{is_handshake, Peer};
-use crate::units::{ChannelId, Packet, Rate, Returned};
+use crate::units::{ChannelId, FlowTag, Packet, Rate, Returned};
 use crate::wire::frame::Frame;
 use crate::wire::header::{DataHeader, Kind};
 use crate::wire::reader::Reader;
@@ -94,7 +94,7 @@ impl Recv {
                 }
             }
             if let Some(channel) = &mut channel {
-                channel.flush(now);
+                channel.flush();
             }
         }
     }
@@ -149,6 +149,8 @@ struct Channel {
     /// IP and UDP header of each datagram.
     outer: u32,
     run: Vec<Arrival>,
+    /// Flows whose contexts the peer has lost.
+    forgotten: Vec<FlowTag>,
     row: ReceiveRow,
     published: Instant,
     meter: Meter,
@@ -158,7 +160,15 @@ impl Channel {
     fn new(now: Instant, incoming: Incoming, port: &UdpPort) -> Channel {
         let outer = if port.peer().is_some_and(|p| p.is_ipv6()) { 48 } else { 28 };
         let meter = Meter { began: now, bytes: 0 };
-        Channel { incoming, outer, run: Vec::new(), row: ReceiveRow::default(), published: now, meter }
+        Channel {
+            incoming,
+            outer,
+            run: Vec::new(),
+            forgotten: Vec::new(),
+            row: ReceiveRow::default(),
+            published: now,
+            meter,
+        }
     }
 
     fn take(&mut self, now: Instant, datagram: &mut [u8]) {
@@ -187,7 +197,7 @@ impl Channel {
                     match Frame::decode(&mut reader) {
                         Ok(Some(frame)) => {
                             eliciting |= frame.is_ack_eliciting();
-                            pass_on(&self.incoming.wiring, frame);
+                            self.on_frame(frame);
                         }
                         Ok(None) => break eliciting,
                         Err(_) => {
@@ -201,15 +211,34 @@ impl Channel {
         self.incoming.receiving.handle_datagram(now, number, wire_bytes, eliciting);
     }
 
+    fn on_frame(&mut self, frame: Frame) {
+        match frame {
+            // One message for all of them: the queue is every session's.
+            Frame::Forgotten { flow } => {
+                if self.forgotten.len() < FORGOTTEN_MAX && !self.forgotten.contains(&flow) {
+                    self.forgotten.push(flow);
+                }
+            }
+            frame => pass_on(&self.incoming.wiring, frame),
+        }
+    }
+
     /// Hands over what was gathered, and what is due.
-    fn flush(&mut self, now: Instant) {
+    fn flush(&mut self) {
         let Incoming { id, receiving, wiring, .. } = &mut self.incoming;
-        // Before the acknowledgement leaves: what comes with a context that was acknowledged finds it.
+        // Before the acknowledgement leaves: what comes with a context that was acknowledged finds it, unless there was
+        // no room for so long that the run was dropped.
         if !self.run.is_empty() {
             let packets = self.run.len();
             let run = ToReorder::Run(wiring.id, std::mem::take(&mut self.run));
             wiring.reorder.hand_over(run, packets);
         }
+        if !self.forgotten.is_empty() {
+            let forgotten = std::mem::take(&mut self.forgotten);
+            wiring.send_lost(forgotten.into_iter().map(Returned::Forgotten).collect());
+        }
+        // The writing to TUN may have taken its time, and an acknowledgement says how long it waited.
+        let now = clock::now();
         if let Some(ack) = receiving.poll_ack(now) {
             wiring.send_link(*id, ToSend::Frame(Frame::Ack(ack)));
         }
@@ -236,9 +265,8 @@ fn pass_on(wiring: &Wiring, frame: Frame) {
         Frame::Abandon { flow, seq } => {
             wiring.reorder.try_send(ToReorder::Abandon(wiring.id, flow, seq));
         }
-        Frame::Forgotten { flow } => wiring.send_lost(vec![Returned::Forgotten(flow)]),
         // Ping asks for nothing but the acknowledgement; the session machine hears of leaving by itself.
-        Frame::Ping { .. } | Frame::Close => {}
+        Frame::Ping { .. } | Frame::Close | Frame::Forgotten { .. } => {}
     }
 }
 
@@ -260,6 +288,8 @@ impl Meter {
 
 /// Datagrams of one hand-over, about; more would only wait.
 const RUN_MAX: u32 = 128;
+/// Flows of one hand-over; what is beyond is told of again.
+const FORGOTTEN_MAX: usize = 64;
 /// How often the row is published.
 const PUBLISH: Duration = Duration::from_millis(100);
 /// Wait after an error of the socket that is not over with the next call.

@@ -10,8 +10,8 @@
 //! sessions: each has its own order.
 
 use super::desk::Desk;
-use super::queues::ToReorder;
-use super::stats::SessionStats;
+use super::queues::{LinkQueue, ToReorder, ToSend};
+use super::stats::{SessionStats, Stats};
 use super::stop::Stop;
 use crate::config::settings::Network;
 use crate::tunnel::ack_windows::AckWindows;
@@ -20,6 +20,7 @@ use crate::tunnel::inbound::{Inbound, InboundSettings};
 use crate::tunnel::mss;
 use crate::tunnel::session::SessionId;
 use crate::units::{ChannelId, FlowTag, Packet};
+use crate::wire::frame::Frame;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub struct Reorder {
 pub struct NewInbound {
     pub id: SessionId,
     pub stats: Arc<SessionStats>,
+    /// The ways to the channels' senders.
+    pub links: Arc<[LinkQueue]>,
     pub settings: InboundSettings,
     /// That of the session's `Outbound`.
     pub hash_key: [u64; 2],
@@ -48,6 +51,7 @@ pub(super) struct Session {
     pub(super) inbound: Inbound,
     ack_windows: AckWindows,
     stats: Arc<SessionStats>,
+    links: Arc<[LinkQueue]>,
     allowed: Vec<Network>,
     live: Vec<ChannelId>,
     version: u32,
@@ -79,9 +83,12 @@ impl Session {
         }
     }
 
-    /// The peer is to be told that this flow's contexts are lost.
-    pub(super) fn forgot(&self, flow: FlowTag) {
-        self.stats.edges.put_forgotten(flow);
+    /// Tells the peer that this flow's contexts are lost.
+    pub(super) fn forgot(&self, process: &Stats, flow: FlowTag) {
+        let best = self.stats.best(None).and_then(|id| self.links.get(usize::from(id.0)));
+        if let Some(link) = best {
+            link.send(process, ToSend::Frame(Frame::Forgotten { flow }));
+        }
     }
 
     pub(super) fn refresh_live(&mut self, now: Instant) {
@@ -122,6 +129,7 @@ impl Session {
                 ack_windows: AckWindows::new(new.hash_key),
                 version: new.stats.version().wrapping_sub(1),
                 stats: new.stats,
+                links: new.links,
                 allowed: new.allowed,
                 live: Vec::new(),
                 reported: now,

@@ -179,11 +179,6 @@ impl Session {
                 self.wiring.send_link(id, ToSend::Frame(Frame::Abandon { flow, seq }));
             }
         }
-        while let Some(flow) = self.wiring.session.edges.take_forgotten() {
-            if let Some(id) = self.wiring.session.best(None) {
-                self.wiring.send_link(id, ToSend::Frame(Frame::Forgotten { flow }));
-            }
-        }
         while let Some((hash, edge)) = self.outbound.poll_edge(now) {
             self.wiring.session.edges.set(hash, edge);
         }

@@ -56,7 +56,7 @@ impl Compressor {
         if !may_compress(&packet) {
             return (packet, Form::Whole);
         }
-        let index = self.flow(tag);
+        let Some(index) = self.flow(tag, &packet) else { return (packet, Form::Whole) };
         let Some(flow) = self.flows.at(index) else { return (packet, Form::Whole) };
         let compressed = flow.known.as_ref().and_then(|k| k.compress(seq, &packet));
         if flow.wants_context(now, seq, &packet, compressed.as_ref()) {
@@ -84,8 +84,9 @@ impl Compressor {
 
     /// The peer lacks a context.
     pub fn on_forgotten(&mut self, tag: FlowTag) {
-        if let Some(index) = self.flows.find(tag) {
-            self.flows.remove(index);
+        if let Some(flow) = self.flows.find(tag).and_then(|index| self.flows.at(index)) {
+            // The numbers of the last ones stay taken.
+            flow.known = None;
         }
     }
 
@@ -94,17 +95,19 @@ impl Compressor {
         self.saved_bytes
     }
 
-    fn flow(&mut self, tag: FlowTag) -> u16 {
+    /// The row of a flow; one that has none gets it with the first packet that can be a context.
+    fn flow(&mut self, tag: FlowTag, packet: &Packet) -> Option<u16> {
         if let Some(index) = self.flows.find(tag) {
             self.flows.touch(index);
-            return index;
+            return Some(index);
         }
+        Context::of(&packet.bytes)?;
         if self.flows.len() >= FLOWS_MAX {
             if let Some(oldest) = self.flows.oldest() {
                 self.flows.remove(oldest);
             }
         }
-        self.flows.insert(tag, Sent::default())
+        Some(self.flows.insert(tag, Sent::default()))
     }
 }
 
@@ -165,7 +168,9 @@ impl Decompressor {
                 let index = self.flows.find(tag)?;
                 self.flows.touch(index);
                 let contexts = self.flows.at(index)?;
-                let (of, context) = contexts.iter().find(|(seq, _)| number(*seq) == wanted)?;
+                // A packet is compressed with what was sent before it.
+                let is_it = |of: FlowSeq| number(of) == wanted && seq.distance(of) > 0;
+                let (of, context) = contexts.iter().find(|(of, _)| is_it(*of))?;
                 context.decompress(seq.distance(*of), &packet).ok()
             }
         }
@@ -187,14 +192,14 @@ impl Decompressor {
         };
         self.flows.touch(index);
         let Some(contexts) = self.flows.at(index) else { return };
-        // A number is used again only when the old one is out of use.
-        contexts.retain(|(old, _)| number(*old) != number(seq) || old.distance(seq) > 0);
-        if contexts.iter().any(|(old, _)| number(*old) == number(seq)) {
+        // Of two with one number the newer is in use; a repeated context may come after it.
+        let is_newer = |old: FlowSeq| (1..NEWER_MAX).contains(&old.distance(seq));
+        if contexts.iter().any(|(old, _)| number(*old) == number(seq) && is_newer(*old)) {
             return;
         }
+        contexts.retain(|(old, _)| number(*old) != number(seq));
         if contexts.len() >= KEPT {
-            let oldest = (0..contexts.len()).min_by_key(|&i| contexts[i].0.distance(seq));
-            oldest.map(|i| contexts.swap_remove(i));
+            contexts.remove(0);
         }
         contexts.push((seq, context));
     }
@@ -214,16 +219,18 @@ fn may_compress(packet: &Packet) -> bool {
 const TCP: u8 = 6;
 /// Smaller UDP packets may be a call's.
 const LARGE: usize = 600;
-/// Flows with contexts at most, about half a kilobyte each; the peer keeps up to 6 for twice as many.
+/// Flows with contexts at most, about half a kilobyte each; the peer keeps up to `KEPT` for twice as many, a kilobyte each.
 const FLOWS_MAX: usize = 1_024;
 /// Contexts that the receiver keeps for each flow: `RENEW` times so many is longer than a packet is sent again for
 /// (`outbound.rs`, three seconds).
 const KEPT: usize = 8;
 /// Shortest time between two contexts of a flow.
 const RENEW: Duration = Duration::from_millis(500);
+/// A context at most so many packets later is a newer one, and not one of before the flow sequence wrapped.
+const NEWER_MAX: i32 = 1 << 16;
 /// A context that nobody acknowledged for so long is not waited for.
 const LOST_AFTER: Duration = Duration::from_secs(4);
-/// Each context may be twice as old as the one before when it is renewed, up to 16 s: time stamps run away from it, 32
+/// Each context may be twice as old as the one before when it is renewed, up to 8 s: time stamps run away from it, 32
 /// seconds at most.
 const COUNT_MAX: u32 = 5;
 /// Packets in a row that fit no longer until there is a new context: some acknowledgements have SACK blocks, and the
@@ -263,6 +270,7 @@ mod tests {
                 ends.back.on_packet(TAG, FlowSeq(n), form, packet);
                 ends.out.on_known(now, TAG, FlowSeq(n));
             } else if n % 100 == 50 {
+                assert_eq!(form, Form::Compressed);
                 late.push((n, form, packet));
             }
         }
@@ -281,7 +289,46 @@ mod tests {
         ends.back = Decompressor::new();
         assert_eq!(ends.send(t, 1), (Form::Compressed, false));
         ends.out.on_forgotten(TAG);
-        assert_eq!(ends.send(t, 2), (Form::Context, true));
+        assert_eq!(ends.send(t, 2), (Form::Whole, true));
+        assert_eq!(ends.send(t + RENEW, 3), (Form::Context, true));
+        ends.out.on_known(t + RENEW, TAG, FlowSeq(3));
+        assert_eq!(ends.send(t + RENEW, 4), (Form::Compressed, true));
+    }
+
+    #[test]
+    fn a_packet_is_never_read_with_a_context_of_the_same_number_that_came_after_it() {
+        let (mut ends, t) = (Ends::new(), Instant::now());
+        ends.send(t, 0);
+        ends.out.on_known(t, TAG, FlowSeq(0));
+        let (late, form) = ends.out.on_packet(t, TAG, FlowSeq(1), packet(1));
+        assert_eq!(form, Form::Compressed);
+        // The peer loses the context, and gets another of its number.
+        ends.back = Decompressor::new();
+        let again = u32::from(NUMBER_MASK) + 1;
+        ends.back.on_packet(TAG, FlowSeq(again), Form::Context, packet(again));
+        assert!(ends.back.on_packet(TAG, FlowSeq(1), form, late).is_none());
+    }
+
+    #[test]
+    fn numbers_of_the_last_contexts_are_not_used_again() {
+        let (mut out, t) = (Compressor::new(), Instant::now());
+        let mut seq = 0;
+        for n in 0..4u32 {
+            let now = t + LOST_AFTER * n;
+            let (_, form) = out.on_packet(now, TAG, FlowSeq(seq), packet(seq));
+            assert_eq!(form == Form::Context, n == 0, "{n}: all have the first one's number");
+            seq += u32::from(NUMBER_MASK) + 1;
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_context_takes_no_row() {
+        let (mut out, t) = (Compressor::new(), Instant::now());
+        for n in 0..100u16 {
+            let syn = Packet::complete(&make::tcp4(n, 2, 2, 0, &[], 0));
+            assert_eq!(out.on_packet(t, FlowTag(n), FlowSeq(0), syn).1, Form::Whole);
+        }
+        assert_eq!(out.flows.len(), 0);
     }
 
     #[test]

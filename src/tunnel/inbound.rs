@@ -193,14 +193,20 @@ impl Inbound {
 
     /// The sender gave this packet up.
     pub fn handle_abandon(&mut self, now: Instant, tag: FlowTag, seq: FlowSeq) {
-        let Some(index) = self.flows.find(tag) else { return };
+        self.abandon(now, tag, seq);
+    }
+
+    /// False when the packet had come already.
+    fn abandon(&mut self, now: Instant, tag: FlowTag, seq: FlowSeq) -> bool {
+        let Some(index) = self.flows.find(tag) else { return true };
         let sent = self.proof.newest();
-        let Some(flow) = self.flows.at(index) else { return };
+        let Some(flow) = self.flows.at(index) else { return true };
         let gaps = flow.order.gaps();
-        flow.order.on_abandon(now, seq, sent);
+        let was_missing = flow.order.on_abandon(now, seq, sent);
         flow.trim(self.gaps);
         self.gaps = self.gaps + flow.order.gaps() - gaps;
         self.settle(now, index);
+        was_missing
     }
 
     /// Channels that can deliver at the moment (for proof of loss).
@@ -243,13 +249,17 @@ impl Inbound {
         InboundStats { wait_max_us, wait_mean_us, ..self.stats.clone() }
     }
 
-    /// A packet's context is not here: it is lost, and the peer has to send whole ones.
+    /// A packet's context is not here: it is lost, and the peer has to send whole ones. Unless it had come already, and
+    /// this is an old copy from a link that stood still.
     fn on_unreadable(&mut self, now: Instant, tag: FlowTag, seq: FlowSeq) {
+        if !self.abandon(now, tag, seq) {
+            self.stats.duplicates += 1;
+            return;
+        }
         self.stats.unreadable += 1;
         if self.forgotten.len() < FORGOTTEN_MAX && !self.forgotten.contains(&tag) {
             self.forgotten.push_back(tag);
         }
-        self.handle_abandon(now, tag, seq);
     }
 
     /// A flow begins with its first packet, for which nothing is missing.
@@ -740,6 +750,30 @@ mod tests {
     struct Bench {
         inbound: Inbound,
         start: Instant,
+    }
+
+    #[test]
+    fn a_packet_whose_context_is_missing_is_lost_and_told_of_unless_it_had_come() {
+        let mut b = Bench::new();
+        b.tcp(0, 7, 1);
+        b.tcp(1, 7, 2);
+        let unreadable = |seq: u32, at: Instant| Arrival {
+            channel: ChannelId(0),
+            flow: FlowTag(7),
+            seq: FlowSeq(seq),
+            sent: Ticks::at(at, at),
+            form: Form::Compressed,
+            packet: Packet::complete(&[5, 0, 1, 2, 3]),
+        };
+        let now = b.at(2);
+        b.inbound.handle_arrival(now, unreadable(2, now));
+        assert_eq!((b.inbound.poll_forgotten(), b.inbound.stats().duplicates), (None, 1));
+        for seq in [3, 4] {
+            b.inbound.handle_arrival(now, unreadable(seq, now));
+        }
+        assert_eq!((b.inbound.poll_forgotten(), b.inbound.poll_forgotten()), (Some(FlowTag(7)), None));
+        assert_eq!(b.inbound.stats().unreadable, 2);
+        assert_eq!(b.tcp(3, 7, 5), [5], "nobody waits for them");
     }
 
     impl Bench {

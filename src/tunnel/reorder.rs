@@ -92,9 +92,9 @@ impl Reorder {
         Outcome::Waits(filled)
     }
 
-    /// The sender gave a packet up: call `release`.
-    pub(super) fn on_abandon(&mut self, now: Instant, seq: FlowSeq, sent: Ticks) {
-        self.seen.on_abandon(now, seq, sent);
+    /// The sender gave a packet up: call `release`. False when it had come already.
+    pub(super) fn on_abandon(&mut self, now: Instant, seq: FlowSeq, sent: Ticks) -> bool {
+        self.seen.on_abandon(now, seq, sent)
     }
 
     /// Forgets the oldest gaps beyond `gaps_max`: call `release`.

@@ -74,11 +74,12 @@ impl Seen {
         }
     }
 
-    /// The sender gave a packet up, whether or not it was known to be missing. `sent` is its clock about now.
-    pub(super) fn on_abandon(&mut self, now: Instant, seq: FlowSeq, sent: Ticks) {
+    /// The sender gave a packet up, whether or not it was known to be missing. `sent` is its clock about now. False when it
+    /// had come already.
+    pub(super) fn on_abandon(&mut self, now: Instant, seq: FlowSeq, sent: Ticks) -> bool {
         let distance = self.distance(seq);
         if distance.abs() > FAR {
-            return;
+            return false;
         }
         let place = self.highest.saturating_add_signed(distance);
         let gone = Gap { first: place, last: place, since: now, sent, is_abandoned: true };
@@ -89,7 +90,10 @@ impl Seen {
         } else if let Some(was) = self.take(place) {
             let index = self.gaps.partition_point(|g| g.last < place);
             self.gaps.insert(index, Gap { since: was.since, ..gone });
+        } else {
+            return false;
         }
+        true
     }
 
     /// Forgets the oldest gaps beyond `gaps_max`: what comes from there later counts as a duplicate.

@@ -19,8 +19,8 @@
 //! | TCP or UDP checksum | 2 | the pseudo header's where it is partial; a complete one is always there |
 //!
 //! Lengths and the IPv4 header's checksum are computed. Everything else has to be equal, or the packet goes whole: so do
-//! SYNs, IPv4 options, IPv6 extension headers, TCP options other than time stamps that differ. A full packet of a download over
-//! IPv4 has 6 or 8 bytes of headers instead of 52.
+//! those with IPv4 options, IPv6 extension headers, TCP options other than time stamps that differ. A SYN is no context. A
+//! full packet of a download over IPv4 has 6 or 8 bytes of headers instead of 52.
 //!
 //! Not for: when which context is the peer's (`tunnel/header_compression.rs`).
 
@@ -37,7 +37,7 @@ pub struct Context {
 }
 
 /// Bits of a context's number.
-pub const NUMBER_MASK: u8 = 0x3f;
+pub const NUMBER_MASK: u8 = 0x7f;
 
 /// Where things are in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Context {
 
     /// The packet that comes `steps` packets after the context's, compressed; `None` where it has to go whole.
     pub fn compress(&self, number: u8, steps: i32, packet: &Packet) -> Option<Packet> {
-        let original = packet.bytes.get(..self.parts.end)?;
+        let original = packet.bytes.get(..self.parts.end).filter(|_| packet.len() <= PACKET_MAX)?;
         let payload = packet.bytes.get(self.parts.end..)?;
         let fields = self.parts.read(original);
         let whole = self.rebuilt(&fields, payload.len());
@@ -332,7 +332,7 @@ const FLAGS: u8 = 0x20;
 const WINDOW: u8 = 0x40;
 const SUM: u8 = 0x80;
 /// In the byte of the context's number.
-const PSH_DIFFERS: u8 = 0x40;
+const PSH_DIFFERS: u8 = 0x80;
 
 const IPV4: usize = 20;
 const IPV6: usize = 40;
