@@ -3,6 +3,7 @@
 //! Not for: which packets are urgent (`tunnel/flow_rate.rs`).
 
 use crate::units::Form;
+use crate::wire::compressed::UDP_MIN;
 use std::time::{Duration, Instant};
 
 /// Urgent packets of this slice of time and the one before.
@@ -41,12 +42,10 @@ pub(super) fn may_be_call(form: Form, packet: &[u8]) -> bool {
         _ => IPV6_NEXT_HEADER,
     };
     // What is compressed is TCP's, or large.
-    form != Form::Compressed && packet.len() < LARGE && packet.get(at) != Some(&TCP)
+    form != Form::Compressed && packet.len() < UDP_MIN && packet.get(at) != Some(&TCP)
 }
 
 const TCP: u8 = 6;
-/// As in `tunnel/header_compression.rs`.
-const LARGE: usize = 600;
 /// Offsets of the protocol in the headers (RFC 791, RFC 8200).
 const IPV4_PROTOCOL: usize = 9;
 const IPV6_NEXT_HEADER: usize = 6;

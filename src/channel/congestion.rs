@@ -452,7 +452,7 @@ const GAP_WINDOW_PERCENT: u32 = 150;
 /// table in `mod.rs`.
 const CALL_TARGET_PERCENT: u32 = 45;
 const CALL_SPARE: u64 = 3 * PACKET;
-/// The part of the window that a call leaves to the others on one or two links.
+/// The part of the window that a call leaves to the others on one or two links. Source: the table in `mod.rs`.
 const CALL_WINDOW_PERCENT: u64 = 80;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);

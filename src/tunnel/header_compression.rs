@@ -12,7 +12,7 @@
 
 use super::flow_table::FlowTable;
 use crate::units::{FlowSeq, FlowTag, Form, Packet};
-use crate::wire::compressed::{Context, NUMBER_MASK};
+use crate::wire::compressed::{Context, NUMBER_MASK, UDP_MIN};
 use std::time::{Duration, Instant};
 
 /// The sending half.
@@ -141,7 +141,9 @@ impl Sent {
 
 impl Known {
     fn compress(&self, seq: FlowSeq, packet: &Packet) -> Option<Packet> {
-        self.context.compress(number(self.seq), seq.distance(self.seq), packet)
+        // After half a turn of the flow sequence it would look later than the packet.
+        let steps = Some(seq.distance(self.seq)).filter(|steps| *steps > 0)?;
+        self.context.compress(number(self.seq), steps, packet)
     }
 }
 
@@ -213,22 +215,20 @@ fn number(seq: FlowSeq) -> u8 {
 /// Whether it is worth it: TCP of any size, and other large packets (QUIC).
 fn may_compress(packet: &Packet) -> bool {
     let at = if packet.bytes.first().is_some_and(|first| first >> 4 == 4) { 9 } else { 6 };
-    packet.bytes.get(at) == Some(&TCP) || packet.len() >= LARGE
+    packet.bytes.get(at) == Some(&TCP) || packet.len() >= UDP_MIN
 }
 
 const TCP: u8 = 6;
-/// Smaller UDP packets may be a call's.
-const LARGE: usize = 600;
 /// Flows with contexts at most, about half a kilobyte each; the peer keeps up to `KEPT` for twice as many, a kilobyte each.
 const FLOWS_MAX: usize = 1_024;
 /// Contexts that the receiver keeps for each flow: `RENEW` times so many is longer than a packet is sent again for
 /// (`outbound.rs`, three seconds).
 const KEPT: usize = 8;
-/// Shortest time between two contexts of a flow.
+/// Shortest time between two contexts of a flow: a guess, a header each half second is next to nothing.
 const RENEW: Duration = Duration::from_millis(500);
 /// A context at most so many packets later is a newer one, and not one of before the flow sequence wrapped.
 const NEWER_MAX: i32 = 1 << 16;
-/// A context that nobody acknowledged for so long is not waited for.
+/// A context that nobody acknowledged for so long is not waited for: longer than it is sent again for.
 const LOST_AFTER: Duration = Duration::from_secs(4);
 /// Each context may be twice as old as the one before when it is renewed, up to 8 s: time stamps run away from it, 32
 /// seconds at most.

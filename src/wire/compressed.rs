@@ -323,6 +323,10 @@ fn folded(sum: u32) -> u16 {
     ((once & 0xffff) + (once >> 16)) as u16
 }
 
+/// UDP packets smaller than this go whole, bytes: they may be a call's, which is looked at on the way
+/// (`channel/calls.rs`). A guess: voice has up to 300, a full packet of QUIC 1,200 and more.
+pub const UDP_MIN: usize = 600;
+
 const CLASS: u8 = 0x01;
 const ID_SAME: u8 = 0x02;
 const ID: u8 = 0x04;
