@@ -55,6 +55,26 @@ pub enum Form {
     Compressed,
 }
 
+/// What of a packet a datagram carries: one that is too long for the links goes in two (`tunnel/split.rs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Piece {
+    /// All of it.
+    #[default]
+    All,
+    /// The first half.
+    Head,
+    /// The rest.
+    Tail,
+}
+
+/// What a datagram's content is known by, whichever channels carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PieceId {
+    pub flow: FlowTag,
+    pub seq: FlowSeq,
+    pub piece: Piece,
+}
+
 /// Number of a datagram within one channel and direction: for acknowledgements and nonces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketNumber(pub u64);
@@ -63,8 +83,8 @@ pub struct PacketNumber(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowTag(pub u16);
 
-/// Place of a packet within its flow: 24 bits, wrapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Place of a packet within its flow: 24 bits, wrapping. The order of the numbers themselves is for tables alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowSeq(pub u32);
 
 impl FlowSeq {
@@ -151,6 +171,7 @@ pub enum Class {
 pub struct Bound {
     pub packet: Packet,
     pub form: Form,
+    pub piece: Piece,
     pub flow: FlowTag,
     pub seq: FlowSeq,
     pub class: Class,
@@ -162,17 +183,24 @@ pub struct Bound {
     pub avoid: Option<ChannelId>,
 }
 
+impl Bound {
+    /// What it is known by.
+    pub fn id(&self) -> PieceId {
+        PieceId { flow: self.flow, seq: self.seq, piece: self.piece }
+    }
+}
+
 /// What a channel says of packets bound to it, unless they are no context and simply arrived. The order of these matters.
 #[derive(Clone, Debug)]
 pub enum Returned {
     /// To be bound again: lost, or stuck in the channel and perhaps still to arrive.
     Again(Bound),
     /// What was returned before has arrived after all.
-    Arrived(FlowTag, FlowSeq),
+    Arrived(PieceId),
     /// What was stuck is lost: the channel itself may take it again.
-    Gone(FlowTag, FlowSeq),
-    /// The peer has this context.
-    Context(FlowTag, FlowSeq),
+    Gone(PieceId),
+    /// The peer has this context, or this half of it.
+    Context(PieceId),
     /// The peer has lost the contexts of a flow.
     Forgotten(FlowTag),
 }

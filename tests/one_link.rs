@@ -5,7 +5,9 @@
 use gobonding::channel::receiving::Receiving;
 use gobonding::channel::row::Others;
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
-use gobonding::units::{Bound, ChannelId, Class, FlowSeq, FlowTag, Form, Packet, PacketNumber, Reason};
+use gobonding::units::{
+    Bound, ChannelId, Class, FlowSeq, FlowTag, Form, Packet, PacketNumber, Piece, Reason,
+};
 use gobonding::wire::frame::{Ack, Frame};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -142,6 +144,7 @@ impl Bed {
                 vec![Bound {
                     packet,
                     form: Form::Whole,
+                    piece: Piece::All,
                     flow,
                     seq,
                     class,

@@ -8,7 +8,7 @@ mod lab;
 use gobonding::channel::congestion::ControlSettings;
 use gobonding::tunnel::inbound::{Arrival, Inbound, InboundSettings};
 use gobonding::tunnel::outbound::Balancer;
-use gobonding::units::{ChannelId, FlowSeq, FlowTag, Form, Ticks};
+use gobonding::units::{ChannelId, FlowSeq, FlowTag, Form, Piece, Ticks};
 use lab::knobs::Knobs;
 use lab::link::{Dir, DirSpec, MS, SECOND};
 use lab::measure::Outcome;
@@ -289,7 +289,15 @@ fn ten_thousand_flows_with_holes_stay_within_their_memory() {
             let sent = Ticks::at(t, now);
             inbound.handle_arrival(
                 t,
-                Arrival { channel: ChannelId(0), flow: FlowTag(flow), seq, sent, form: Form::Whole, packet },
+                Arrival {
+                    channel: ChannelId(0),
+                    flow: FlowTag(flow),
+                    seq,
+                    sent,
+                    form: Form::Whole,
+                    piece: Piece::All,
+                    packet,
+                },
             );
             while inbound.poll_deliver().is_some() {
                 given += 1;

@@ -2,7 +2,7 @@
 //!
 //! Not for: which packets are urgent (`tunnel/flow_rate.rs`).
 
-use crate::units::Form;
+use crate::units::{Bound, Form, Piece};
 use crate::wire::compressed::UDP_MIN;
 use std::time::{Duration, Instant};
 
@@ -36,13 +36,15 @@ impl Calls {
 
 /// Whether an urgent packet may be a call's: voice is small, a picture's packets have voice beside them; TCP's are acknowledgements and small requests, and a download's would
 /// shorten the queues of an upload.
-pub(super) fn may_be_call(form: Form, packet: &[u8]) -> bool {
+pub(super) fn may_be_call(bound: &Bound) -> bool {
+    let packet = &bound.packet.bytes;
     let at = match packet.first().map_or(0, |first| first >> 4) {
         4 => IPV4_PROTOCOL,
         _ => IPV6_NEXT_HEADER,
     };
-    // What is compressed is TCP's, or large.
-    form != Form::Compressed && packet.len() < UDP_MIN && packet.get(at) != Some(&TCP)
+    // What is compressed is TCP's, or large; what goes in two is large.
+    let is_itself = bound.form != Form::Compressed && bound.piece == Piece::All;
+    is_itself && packet.len() < UDP_MIN && packet.get(at) != Some(&TCP)
 }
 
 const TCP: u8 = 6;
@@ -56,15 +58,31 @@ const PACKETS: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::{Class, FlowSeq, FlowTag, Packet, Reason};
+
+    fn bound(packet: &[u8]) -> Bound {
+        Bound {
+            packet: Packet::complete(packet),
+            form: Form::Whole,
+            piece: Piece::All,
+            flow: FlowTag(1),
+            seq: FlowSeq(1),
+            class: Class::Sparse,
+            bound_at: Instant::now(),
+            reason: Reason::First,
+            avoid: None,
+        }
+    }
 
     #[test]
     fn tcp_makes_no_call() {
         let (mut v4, mut v6) = ([0x45; 20], [0x60; 40]);
         (v4[9], v6[6]) = (17, 17);
-        assert!(may_be_call(Form::Whole, &v4) && may_be_call(Form::Whole, &v6));
-        assert!(!may_be_call(Form::Compressed, &v4));
+        assert!(may_be_call(&bound(&v4)) && may_be_call(&bound(&v6)));
+        assert!(!may_be_call(&Bound { form: Form::Compressed, ..bound(&v4) }));
+        assert!(!may_be_call(&Bound { piece: Piece::Tail, ..bound(&v4) }));
         (v4[9], v6[6]) = (6, 6);
-        assert!(!may_be_call(Form::Whole, &v4) && !may_be_call(Form::Whole, &v6));
+        assert!(!may_be_call(&bound(&v4)) && !may_be_call(&bound(&v6)));
     }
 
     #[test]

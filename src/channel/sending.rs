@@ -18,7 +18,7 @@ use super::rtt::Rtt;
 pub use super::sending_settings::SendingSettings;
 use super::sent::{Fate, SentPacket, SentRing};
 use super::unwrap::Unwrap;
-use crate::units::{Bound, Class, Form, Packet, PacketNumber, Reason, Returned, Run, Ticks};
+use crate::units::{Bound, Class, Form, Packet, PacketNumber, Piece, Reason, Returned, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
 use crate::wire::header::DataHeader;
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// A datagram to seal and send.
 #[derive(Debug)]
 pub enum Transmit {
-    Data { number: PacketNumber, header: DataHeader, form: Form, packet: Packet },
+    Data { number: PacketNumber, header: DataHeader, form: Form, piece: Piece, packet: Packet },
     Control { number: PacketNumber, frames: Vec<Frame> },
 }
 
@@ -95,7 +95,7 @@ impl Sending {
                 continue;
             }
             self.queued_bytes += wire;
-            if bound.class == Class::Sparse && may_be_call(bound.form, &bound.packet.bytes) {
+            if bound.class == Class::Sparse && may_be_call(&bound) {
                 self.congestion.on_urgent(now);
             }
             self.enqueue(bound);
@@ -282,11 +282,11 @@ impl Sending {
         let mut late = None;
         for &(low, high) in &ack.ranges {
             self.ring.acknowledge(low, high, |number, packet| {
-                if let Some((flow, seq)) = packet.handed_back {
-                    self.returned.push_back(Returned::Arrived(flow, seq));
+                if let Some(id) = packet.handed_back {
+                    self.returned.push_back(Returned::Arrived(id));
                 }
                 if let Some(b) = packet.bound.as_ref().filter(|b| b.form == Form::Context) {
-                    self.returned.push_back(Returned::Context(b.flow, b.seq));
+                    self.returned.push_back(Returned::Context(b.id()));
                 }
                 if packet.fate == Fate::Lost {
                     late = Some(now.saturating_duration_since(packet.time_sent));
@@ -316,8 +316,8 @@ impl Sending {
             news.all += u64::from(packet.wire_bytes);
             let is_queued = queued_at.is_some_and(|at| packet.time_sent <= at);
             news.unqueued += if is_queued { 0 } else { u64::from(packet.wire_bytes) };
-            if let Some((flow, seq)) = packet.handed_back {
-                self.returned.push_back(Returned::Gone(flow, seq));
+            if let Some(id) = packet.handed_back {
+                self.returned.push_back(Returned::Gone(id));
             }
             if let Some(bound) = self.ring.lose(number) {
                 give_back(&mut self.returned, bound);
@@ -361,7 +361,7 @@ impl Sending {
 
     fn give_everything_back(&mut self, now: Instant) {
         self.strand();
-        self.ring.clear(|(flow, seq)| self.returned.push_back(Returned::Gone(flow, seq)));
+        self.ring.clear(|id| self.returned.push_back(Returned::Gone(id)));
         self.loss.clear();
         self.congestion.reset(now);
     }
@@ -378,9 +378,9 @@ impl Sending {
         self.queued_bytes -= wire;
         let ticks = Ticks::at(now, self.settings.epoch);
         let header = DataHeader { flow: bound.flow, seq: bound.seq, sent: ticks };
-        let (form, packet) = (bound.form, bound.packet.clone());
+        let (form, piece, packet) = (bound.form, bound.piece, bound.packet.clone());
         let number = self.remember(now, wire, Some(bound));
-        Transmit::Data { number, header, form, packet }
+        Transmit::Data { number, header, form, piece, packet }
     }
 
     fn control(&mut self, now: Instant) -> Transmit {
@@ -494,6 +494,7 @@ mod tests {
         Bound {
             packet: Packet::complete(&[0; 1_440]),
             form: Form::Whole,
+            piece: Piece::All,
             flow: FlowTag(1),
             seq: FlowSeq(seq),
             class: Class::Bulk,
@@ -617,7 +618,7 @@ mod tests {
         s.handle_ack(back, &ack(back, epoch, &[(0, 3)]));
         assert_eq!(s.row(back).state, State::Up);
         let arrived = std::iter::from_fn(|| s.poll_returned());
-        assert!(arrived.zip(0..3).all(|(r, n)| matches!(r, Returned::Arrived(_, FlowSeq(m)) if m == n)));
+        assert!(arrived.zip(0..3).all(|(r, n)| matches!(r, Returned::Arrived(id) if id.seq == FlowSeq(n))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Lost and re-sent packets stay as empty shells for a while, so that a late acknowledgement is
 //! recognised (the loss was none) and delivery is counted rightly.
 
-use crate::units::{Bound, FlowSeq, FlowTag, PacketNumber, Reason, Ticks};
+use crate::units::{Bound, PacketNumber, PieceId, Reason, Ticks};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub(super) struct SentPacket {
     /// The packet, to send it again; `None` for probes and after it was handed back.
     pub bound: Option<Bound>,
     /// What was handed back, unless it was a copy.
-    pub handed_back: Option<(FlowTag, FlowSeq)>,
+    pub handed_back: Option<PieceId>,
 }
 
 impl SentPacket {
@@ -46,7 +46,7 @@ impl SentPacket {
     fn hand_back(&mut self) -> Option<Bound> {
         let bound = self.bound.take()?;
         if bound.reason != Reason::Copy {
-            self.handed_back = Some((bound.flow, bound.seq));
+            self.handed_back = Some(bound.id());
         }
         Some(bound)
     }
@@ -183,7 +183,7 @@ impl SentRing {
     }
 
     /// Gives everything up; what had been handed back goes to `each`.
-    pub fn clear(&mut self, each: impl FnMut((FlowTag, FlowSeq))) {
+    pub fn clear(&mut self, each: impl FnMut(PieceId)) {
         self.first += self.slots.len() as u64;
         self.slots.drain(..).flatten().filter_map(|p| p.handed_back).for_each(each);
         (self.bytes_in_flight, self.sparse_in_flight) = (0, 0);

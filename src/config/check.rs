@@ -116,7 +116,8 @@ fn tun(s: &mut Section, role: Role, f: &mut Faults) -> TunConfig {
         f.note(&place, "the tunnel has no address at all", "leave address4 out, or give address6");
     }
     let least = if address6.is_some() { 1280 } else { 576 };
-    let mtu = s.number("mtu", least..=9000, f).map(|n| n as u16);
+    // Two datagrams of 1440 bytes.
+    let mtu = s.number("mtu", least..=2880, f).map(|n| n as u16);
     TunConfig { name, address4, address6, mtu }
 }
 

@@ -60,8 +60,7 @@ pub struct TunConfig {
     pub address4: Option<Address4>,
     /// The same for IPv6.
     pub address6: Option<Address6>,
-    /// MTU of the device; `None` means: 1440 with channels over IPv4 alone, 1420 with IPv6 among them,
-    /// less where a channel's `mtu` says so (`mtu - 60` or `mtu - 80`).
+    /// MTU of the device; `None` means 1500, whatever the links carry: longer packets go in two datagrams.
     pub mtu: Option<u16>,
 }
 

@@ -224,10 +224,10 @@ mod tests {
     use super::super::generation::{End, PeerHas};
     use super::super::schedule::Chain;
     use super::*;
-    use crate::units::{Checksum, Form};
+    use crate::units::{Checksum, Form, Piece};
     use proptest::prelude::*;
 
-    const DATA: Kind = Kind::Data(Checksum::Complete, Form::Whole);
+    const DATA: Kind = Kind::Data(Checksum::Complete, Form::Whole, Piece::All);
 
     #[test]
     fn what_is_sealed_opens_once() {

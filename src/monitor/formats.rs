@@ -91,6 +91,9 @@ const TUNNEL_METRICS: &[Metric<TunnelRow>] = &[
     ("header_saved_bytes_total", "counter", "Bytes of inner headers left out, as the peer knew them.", |t| {
         t.outbound.header_bytes_saved.to_string()
     }),
+    ("split_total", "counter", "Packets sent in two halves, as they do not fit into a datagram.", |t| {
+        t.outbound.split.to_string()
+    }),
     ("unreadable_total", "counter", "Compressed packets whose context was missing.", |t| {
         t.inbound.unreadable.to_string()
     }),

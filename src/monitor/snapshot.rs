@@ -157,6 +157,8 @@ pub struct OutboundRow {
     pub malformed: u64,
     /// Bytes of inner headers that were left out, because the peer knew them.
     pub header_bytes_saved: u64,
+    /// Packets too long for a datagram, in two halves.
+    pub split: u64,
 }
 
 /// What came through the tunnel.
@@ -319,6 +321,7 @@ impl From<&OutboundStats> for OutboundRow {
             abandoned: s.abandoned,
             malformed: s.malformed,
             header_bytes_saved: s.header_bytes_saved,
+            split: s.split,
         }
     }
 }

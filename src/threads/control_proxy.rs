@@ -8,11 +8,11 @@
 //! 4. send what the machine wants sent.
 
 use super::channel::{udp_offload, Channel, Keys};
-use super::device::{Device, PATH_MTU};
+use super::device::Device;
 use super::queues::{Heard, ToControl, ToReorder, ToTunRead, Wiring};
 use super::rarely::Rarely;
 use super::reorder::NewInbound;
-use super::stats::{ChannelInfo, CHANNELS_MAX};
+use super::stats::{ChannelInfo, CHANNELS_MAX, PATH_MTU};
 use super::tun_read::NewOutbound;
 use super::{clock, stop, Hub};
 use crate::channel::row::State;
@@ -208,6 +208,8 @@ impl ControlProxy {
             Some(channel) => Ok(channel),
             None => self.open_channel(joined.channel, &name, remote, exchange),
         };
+        // Before anything is sent there.
+        self.device.fit(one.wiring.session.fit(remote.ip(), joined.mtu.min(PATH_MTU)));
         let keys = Keys { sealer: joined.sealer, opener: joined.opener };
         let done = channel.and_then(|mut channel| {
             channel.join(&self.hub, &one.wiring, keys, None)?;
@@ -218,7 +220,6 @@ impl ControlProxy {
             log::error!("{name}: cannot start the channel to {remote}: {e}");
             return;
         }
-        self.device.fit(remote.ip(), PATH_MTU);
         let info = ChannelInfo {
             name: format!("{}", id.0),
             link: remote.to_string(),

@@ -10,12 +10,12 @@
 //! A missing link is a state: it is looked for each second.
 
 use super::channel::{udp_offload, Channel, Keys};
-use super::device::{Device, PATH_MTU};
+use super::device::Device;
 use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
 use super::rarely::Rarely;
 use super::reorder::NewInbound;
 use super::resolve::{self, Family};
-use super::stats::ChannelInfo;
+use super::stats::{ChannelInfo, PATH_MTU};
 use super::tun_read::NewOutbound;
 use super::{clock, stop, Hub};
 use crate::channel::row::State;
@@ -200,6 +200,7 @@ impl ControlRouter {
         let Some(link) = links.get_mut(usize::from(joined.channel.0)) else { return };
         let Some(channel) = link.channel.as_mut() else { return };
         log::debug!("{} has joined, seen by the proxy as {}", channel.name(), joined.remote);
+        self.device.fit(wiring.session.fit(joined.remote.ip(), joined.mtu));
         let keys = Keys { sealer: joined.sealer, opener: joined.opener };
         if let Err(e) = channel.join(&self.hub, wiring, keys, link.config.rate_max) {
             log::error!("cannot start the sender of {}: {e}", link.config.name);
@@ -227,10 +228,7 @@ impl ControlRouter {
             (None, Ok((index, _))) => self.open_socket(link, index).err(),
             (None, Err(why)) => Some(why),
         };
-        if let (Some(_), Some(target)) = (&link.channel, link.target) {
-            let path = PATH_MTU.min(link.device_mtu.unwrap_or(PATH_MTU));
-            self.device.fit(target.ip(), link.config.mtu.unwrap_or(path));
-        }
+        self.session.set_path_mtu(link.id, link.path_mtu());
         match &link.channel {
             Some(channel) if channel.has_joined() => self.check_joined(now, link),
             Some(_) => self.session.path_usable(now, link.id, true),
@@ -339,6 +337,11 @@ impl Link {
             device_mtu: None,
             renew_at: None,
         }
+    }
+
+    /// Largest IP packet of the path, as far as anything is known here.
+    fn path_mtu(&self) -> u16 {
+        self.config.mtu.unwrap_or(PATH_MTU.min(self.device_mtu.unwrap_or(PATH_MTU)))
     }
 
     fn resolved(&mut self, found: std::io::Result<SocketAddr>) {

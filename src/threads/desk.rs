@@ -167,7 +167,7 @@ impl Desk {
                 foreign += 1;
                 continue;
             }
-            mss::clamp(&mut packet, self.stats.mtu());
+            mss::clamp(&mut packet, self.stats.mtu(), session.room());
             session.steer(now, &mut packet);
             out.push(packet);
         }
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::tunnel::inbound::{Arrival, InboundSettings};
     use crate::tunnel::session::SessionId;
-    use crate::units::{ChannelId, FlowSeq, FlowTag, Form, Ticks};
+    use crate::units::{ChannelId, FlowSeq, FlowTag, Form, Piece, Ticks};
     use std::sync::atomic::AtomicBool;
 
     #[test]
@@ -333,6 +333,7 @@ mod tests {
                 seq: FlowSeq(seq),
                 sent: Ticks(seq),
                 form: Form::Whole,
+                piece: Piece::All,
                 packet,
             }
         };

@@ -2,8 +2,7 @@
 //!
 //! Not for: packets (`tun_read.rs`, `reorder.rs`), routes (the owner's, or a script's).
 
-use super::channel::{OVERHEAD_V4, OVERHEAD_V6};
-use super::stats::Stats;
+use super::stats::{Stats, PATH_MTU};
 use crate::config::settings::TunConfig;
 use crate::io::netlink::Netlink;
 use crate::io::IoFailure;
@@ -52,10 +51,9 @@ impl Device {
         }
     }
 
-    /// Makes room for the outer headers of a peer at `remote`, on a path of `path` bytes.
-    pub fn fit(&self, remote: IpAddr, path: u16) {
-        let overhead = if remote.is_ipv6() { OVERHEAD_V6 } else { OVERHEAD_V4 };
-        self.lower_mtu(path.saturating_sub(overhead as u16));
+    /// Packets go in two datagrams at most; `room` is for inner bytes in one.
+    pub fn fit(&self, room: u16) {
+        self.lower_mtu(room.saturating_mul(2));
     }
 
     fn lower_mtu(&self, mtu: u16) {
@@ -72,13 +70,11 @@ impl Device {
     }
 }
 
-/// The device's MTU before anything is known of the channels' addresses.
+/// The device's MTU at the start: as everywhere else, so that nobody has to know a smaller one.
 pub fn mtu_at_start(config: &TunConfig) -> u16 {
-    config.mtu.unwrap_or(PATH_MTU - OVERHEAD_V4 as u16)
+    config.mtu.unwrap_or(PATH_MTU)
 }
 
-/// IP packet size that every link carries unless the config says less.
-pub const PATH_MTU: u16 = 1500;
 /// What IPv4 hosts must take (RFC 791); with IPv6 inside the kernel wants 1280.
 const MTU_MIN: u16 = 576;
 /// The kernel's default for TUN.

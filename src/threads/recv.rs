@@ -184,11 +184,11 @@ impl Channel {
         let (kind, number) = (opened.kind, opened.number);
         let mut reader = Reader::new(opened.plain);
         let eliciting = match kind {
-            Kind::Data(checksum, form) => {
+            Kind::Data(checksum, form, piece) => {
                 let Ok(header) = DataHeader::decode(&mut reader) else { return self.row.malformed += 1 };
                 let packet = Packet { bytes: Arc::from(reader.rest()), checksum };
                 let DataHeader { flow, seq, sent } = header;
-                self.run.push(Arrival { channel: self.incoming.id, flow, seq, sent, form, packet });
+                self.run.push(Arrival { channel: self.incoming.id, flow, seq, sent, form, piece, packet });
                 true
             }
             Kind::Control => {

@@ -73,6 +73,11 @@ impl Session {
         self.allowed.is_empty() || self.allowed.iter().any(|p| p.contains(ip))
     }
 
+    /// See `SessionStats::room`.
+    pub(super) fn room(&self) -> u16 {
+        self.stats.room()
+    }
+
     /// Tells TCP senders where to stop, and the other half of a connection's beginning.
     pub(super) fn steer(&mut self, now: Instant, packet: &mut Packet) {
         let edges = &self.stats.edges;

@@ -115,9 +115,9 @@ impl Sender {
             let Some(transmit) = self.sending.poll_transmit(now) else { break };
             self.changed = true;
             let sent = match transmit {
-                Transmit::Data { number, header, form, packet } => {
+                Transmit::Data { number, header, form, piece, packet } => {
                     let sealer = &mut self.own.sealer;
-                    let kind = Kind::Data(packet.checksum, form);
+                    let kind = Kind::Data(packet.checksum, form, piece);
                     self.train.push(sealer, kind, number, packet.len() + OVERHEAD, |out| {
                         header.encode(out);
                         out.extend_from_slice(&packet.bytes);

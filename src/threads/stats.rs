@@ -3,6 +3,7 @@
 //! The only state that threads share. Its locks are held for a copy alone, never one inside another.
 //! Not for: deciding anything.
 
+use super::channel::{OVERHEAD_V4, OVERHEAD_V6};
 use super::edges::Edges;
 use crate::channel::row::{others, HeldBack, Others, ReceiveRow, SendRow, State};
 use crate::monitor::snapshot::{ChannelState, SessionState};
@@ -10,6 +11,7 @@ use crate::tunnel::inbound::InboundStats;
 use crate::tunnel::outbound::OutboundStats;
 use crate::units::{ChannelId, Rate};
 use parking_lot::Mutex;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,6 +82,7 @@ pub struct SessionStats {
     rows: Mutex<Rows>,
     version: AtomicU32,
     waiting: AtomicBool,
+    room: AtomicU16,
     /// Where TCP senders should stop.
     pub edges: Edges,
 }
@@ -144,7 +147,7 @@ impl Stats {
         self.process.lock().clone()
     }
 
-    /// Largest inner packet, for the segment size of SYNs.
+    /// Largest inner packet of the TUN device.
     pub fn mtu(&self) -> u16 {
         self.mtu.load(Ordering::Relaxed)
     }
@@ -191,8 +194,21 @@ impl SessionStats {
             rows: Mutex::new(rows),
             version: AtomicU32::new(0),
             waiting: AtomicBool::new(false),
+            room: AtomicU16::new(PATH_MTU - OVERHEAD_V4 as u16),
             edges: Edges::default(),
         }
+    }
+
+    /// Bytes of an inner packet that fit into a datagram on every channel so far.
+    pub fn room(&self) -> u16 {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// A channel's path takes IP packets of `mtu` bytes, with the other end at `remote`. Gives `room`.
+    pub fn fit(&self, remote: IpAddr, mtu: u16) -> u16 {
+        let overhead = if remote.is_ipv6() { OVERHEAD_V6 } else { OVERHEAD_V4 };
+        let room = mtu.max(PATH_MTU_MIN) - overhead as u16;
+        self.room.fetch_min(room, Ordering::Relaxed).min(room)
     }
 
     /// Puts a sender's row in.
@@ -297,6 +313,10 @@ impl SessionStats {
     }
 }
 
+/// IP packet size that every link carries unless its device or the config says less.
+pub const PATH_MTU: u16 = 1500;
+/// What every IPv6 link takes (RFC 8200), and a new link's first probes need.
+const PATH_MTU_MIN: u16 = 1280;
 /// New credit that is worth a wake-up: two full packets, or a quarter of a small window.
 ///
 /// Source: at 36 Mbit/s `tun-read` woke 5,000 times a second for 3,000 packets.

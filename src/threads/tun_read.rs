@@ -110,7 +110,7 @@ impl TunRead {
                 nobody += 1;
                 continue;
             };
-            mss::clamp(&mut packet, self.stats.mtu());
+            mss::clamp(&mut packet, self.stats.mtu(), session.wiring.session.room());
             session.outbound.handle_packet(now, packet);
         }
         if nobody > 0 {
@@ -155,6 +155,7 @@ impl Session {
             self.version = version;
             self.wiring.session.copy_send(&mut self.rows);
             self.outbound.set_rows(now, &self.rows);
+            self.outbound.set_room(self.wiring.session.room());
         }
         while let Some((at, hash)) = self.wiring.session.edges.take_syn() {
             self.outbound.handle_syn(at, hash);

@@ -11,7 +11,7 @@
 //! Not for: calls. Their packets are small, and urgent ones are looked at later (`channel/calls.rs`).
 
 use super::flow_table::FlowTable;
-use crate::units::{FlowSeq, FlowTag, Form, Packet};
+use crate::units::{FlowSeq, FlowTag, Form, Packet, Piece, PieceId};
 use crate::wire::compressed::{Context, NUMBER_MASK, UDP_MIN};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ struct Sent {
     /// The peer has it.
     known: Option<Known>,
     /// On its way.
-    pending: Option<(FlowSeq, Context)>,
+    pending: Option<Pending>,
     /// When a context was last sent.
     sent_at: Option<Instant>,
     /// Numbers of the last contexts, newest first.
@@ -36,6 +36,13 @@ struct Sent {
     count: u32,
     /// Packets in a row that did not fit.
     misfits: u32,
+}
+
+struct Pending {
+    seq: FlowSeq,
+    context: Context,
+    /// The half of it that is still to be acknowledged, once the other one was.
+    missing: Option<Piece>,
 }
 
 struct Known {
@@ -61,7 +68,7 @@ impl Compressor {
         let compressed = flow.known.as_ref().and_then(|k| k.compress(seq, &packet));
         if flow.wants_context(now, seq, &packet, compressed.as_ref()) {
             if let Some(context) = Context::of(&packet.bytes) {
-                flow.pending = Some((seq, context));
+                flow.pending = Some(Pending { seq, context, missing: None });
                 flow.sent_at = Some(now);
                 flow.numbers.rotate_right(1);
                 flow.numbers[0] = Some(number(seq));
@@ -74,10 +81,11 @@ impl Compressor {
         (compressed, Form::Compressed)
     }
 
-    /// The peer has this context.
-    pub fn on_known(&mut self, now: Instant, tag: FlowTag, seq: FlowSeq) {
-        let Some(flow) = self.flows.find(tag).and_then(|index| self.flows.at(index)) else { return };
-        if let Some((seq, context)) = flow.pending.take_if(|p| p.0 == seq) {
+    /// The peer has this context, or half of it.
+    pub fn on_known(&mut self, now: Instant, id: PieceId) {
+        let Some(flow) = self.flows.find(id.flow).and_then(|index| self.flows.at(index)) else { return };
+        let whole = |p: &mut Pending| p.seq == id.seq && p.is_whole_with(id.piece);
+        if let Some(Pending { seq, context, .. }) = flow.pending.take_if(whole) {
             flow.known = Some(Known { seq, context, since: now, least: usize::MAX });
         }
     }
@@ -136,6 +144,17 @@ impl Sent {
         // The first may have been taken before the flow was what it is.
         let old = RENEW * (1 << self.count) / 2;
         left > known.least + GROWN || now.saturating_duration_since(known.since) >= old
+    }
+}
+
+impl Pending {
+    fn is_whole_with(&mut self, piece: Piece) -> bool {
+        let other = match piece {
+            Piece::All => return true,
+            Piece::Head => Piece::Tail,
+            Piece::Tail => Piece::Head,
+        };
+        self.missing.replace(other) == Some(piece)
     }
 }
 
@@ -252,9 +271,21 @@ mod tests {
         let (mut ends, t) = (Ends::new(), Instant::now());
         assert_eq!(ends.send(t, 0), (Form::Context, true));
         assert_eq!(ends.send(t, 1), (Form::Whole, true));
-        ends.out.on_known(t, TAG, FlowSeq(0));
+        ends.out.on_known(t, whole(0));
         assert_eq!(ends.send(t, 2), (Form::Compressed, true));
         assert!(ends.out.saved_bytes() > 20);
+    }
+
+    #[test]
+    fn a_context_that_went_in_halves_is_known_when_both_are() {
+        let (mut ends, t) = (Ends::new(), Instant::now());
+        ends.send(t, 0);
+        for piece in [Piece::Tail, Piece::Tail] {
+            ends.out.on_known(t, PieceId { piece, ..whole(0) });
+            assert_eq!(ends.send(t, 1).0, Form::Whole);
+        }
+        ends.out.on_known(t, PieceId { piece: Piece::Head, ..whole(0) });
+        assert_eq!(ends.send(t, 2), (Form::Compressed, true));
     }
 
     #[test]
@@ -268,7 +299,7 @@ mod tests {
             if form == Form::Context {
                 contexts += 1;
                 ends.back.on_packet(TAG, FlowSeq(n), form, packet);
-                ends.out.on_known(now, TAG, FlowSeq(n));
+                ends.out.on_known(now, whole(n));
             } else if n % 100 == 50 {
                 assert_eq!(form, Form::Compressed);
                 late.push((n, form, packet));
@@ -285,13 +316,13 @@ mod tests {
     fn after_a_lost_context_packets_go_whole_again() {
         let (mut ends, t) = (Ends::new(), Instant::now());
         ends.send(t, 0);
-        ends.out.on_known(t, TAG, FlowSeq(0));
+        ends.out.on_known(t, whole(0));
         ends.back = Decompressor::new();
         assert_eq!(ends.send(t, 1), (Form::Compressed, false));
         ends.out.on_forgotten(TAG);
         assert_eq!(ends.send(t, 2), (Form::Whole, true));
         assert_eq!(ends.send(t + RENEW, 3), (Form::Context, true));
-        ends.out.on_known(t + RENEW, TAG, FlowSeq(3));
+        ends.out.on_known(t + RENEW, whole(3));
         assert_eq!(ends.send(t + RENEW, 4), (Form::Compressed, true));
     }
 
@@ -299,7 +330,7 @@ mod tests {
     fn a_packet_is_never_read_with_a_context_of_the_same_number_that_came_after_it() {
         let (mut ends, t) = (Ends::new(), Instant::now());
         ends.send(t, 0);
-        ends.out.on_known(t, TAG, FlowSeq(0));
+        ends.out.on_known(t, whole(0));
         let (late, form) = ends.out.on_packet(t, TAG, FlowSeq(1), packet(1));
         assert_eq!(form, Form::Compressed);
         // The peer loses the context, and gets another of its number.
@@ -337,7 +368,7 @@ mod tests {
         ends.send(t, 0);
         assert_eq!(ends.send(t + LOST_AFTER - MS, 1), (Form::Whole, true));
         assert_eq!(ends.send(t + LOST_AFTER, 2), (Form::Context, true));
-        ends.out.on_known(t + LOST_AFTER, TAG, FlowSeq(0));
+        ends.out.on_known(t + LOST_AFTER, whole(0));
         assert_eq!(ends.send(t + LOST_AFTER, 3), (Form::Whole, true), "that one is not waited for");
     }
 
@@ -374,6 +405,10 @@ mod tests {
             let back = self.back.on_packet(TAG, FlowSeq(n), form, sent);
             (form, back.is_some_and(|b| b.bytes == packet(n).bytes))
         }
+    }
+
+    fn whole(seq: u32) -> PieceId {
+        PieceId { flow: TAG, seq: FlowSeq(seq), piece: Piece::All }
     }
 
     fn packet(n: u32) -> Packet {

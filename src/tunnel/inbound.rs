@@ -2,7 +2,7 @@
 //!
 //! Not for: order between flows; one flow's missing packet never holds up another.
 //!
-//! 1. The channel and the sender's time stamp are noted (`loss_proof.rs`).
+//! 1. The channel and the sender's time stamp are noted (`loss_proof.rs`); halves are joined (`split.rs`).
 //! 2. The packet's flow is found (`flow_table.rs`); an unknown flow begins with this packet.
 //! 3. Duplicates go, the next packet leaves, a later one waits (`reorder.rs`). TCP flows and other flows of
 //!    many packets a second are kept in order; the packets of the rest leave as they come. TCP and QUIC wait long,
@@ -19,6 +19,7 @@ use super::header_compression::Decompressor;
 use super::loss_proof::LossProof;
 use super::reorder::{Order, Outcome, Reorder, Waiting};
 use super::seen::Gap;
+use super::split::Joiner;
 use crate::units::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub struct Arrival {
     /// The sender's clock when it was sent.
     pub sent: Ticks,
     pub form: Form,
+    pub piece: Piece,
     pub packet: Packet,
 }
 
@@ -100,6 +102,7 @@ pub struct Inbound {
     released: VecDeque<Waiting>,
     waits: Waits,
     longest_rtt: Duration,
+    joiner: Joiner,
     decompressor: Decompressor,
     /// Flows whose compressed packets could not be read.
     forgotten: VecDeque<FlowTag>,
@@ -129,6 +132,7 @@ impl Inbound {
             released: VecDeque::new(),
             waits: Waits::new(now),
             longest_rtt: Duration::ZERO,
+            joiner: Joiner::new(settings.buffer_bytes_max / 4),
             decompressor: Decompressor::new(),
             forgotten: VecDeque::new(),
             stats: InboundStats::default(),
@@ -138,11 +142,12 @@ impl Inbound {
 
     pub fn handle_arrival(&mut self, now: Instant, arrival: Arrival) {
         self.proof.on_arrival(now, arrival.channel, arrival.sent);
-        let Arrival { flow: tag, seq, form, packet, .. } = arrival;
+        let Arrival { flow: tag, seq, form, piece, packet, .. } = arrival;
+        let Some(packet) = self.joiner.on_piece(now, (tag, seq, piece), packet) else { return };
         let Some(packet) = self.decompressor.on_packet(tag, seq, form, packet) else {
             return self.on_unreadable(now, tag, seq);
         };
-        let arrival = Arrival { packet, form: Form::Whole, ..arrival };
+        let arrival = Arrival { packet, form: Form::Whole, piece: Piece::All, ..arrival };
         let (protocol, is_quic) = transport_of(&arrival.packet.bytes).unwrap_or((0, false));
         let Some(index) = self.flows.find(arrival.flow) else {
             return self.begin(now, arrival, protocol, is_quic);
@@ -193,6 +198,7 @@ impl Inbound {
 
     /// The sender gave this packet up.
     pub fn handle_abandon(&mut self, now: Instant, tag: FlowTag, seq: FlowSeq) {
+        self.joiner.on_abandon(tag, seq);
         self.abandon(now, tag, seq);
     }
 
@@ -528,6 +534,30 @@ mod tests {
     }
 
     #[test]
+    fn halves_take_their_turn_as_one_packet() {
+        let mut bench = Bench::new();
+        bench.tcp(0, 1, 0);
+        let half = |piece: Piece, bytes: &[u8], channel: u8, at: Instant| Arrival {
+            channel: ChannelId(channel),
+            flow: FlowTag(1),
+            seq: FlowSeq(1),
+            sent: Ticks::at(at, at),
+            form: Form::Whole,
+            piece,
+            packet: Packet::complete(bytes),
+        };
+        let mut whole = make::tcp4(1, 2, 16, 0, &[], 20);
+        let end = whole.len() - 6;
+        whole[end..].copy_from_slice(&[0, 1, 0, 0, 0, 1]);
+        let (head, tail) = whole.split_at(30);
+        bench.inbound.handle_arrival(bench.at(1), half(Piece::Tail, tail, 1, bench.at(1)));
+        assert!(bench.tcp(2, 1, 2).is_empty());
+        bench.inbound.handle_arrival(bench.at(3), half(Piece::Head, head, 0, bench.at(3)));
+        assert_eq!(bench.drain(), [1, 2]);
+        assert_eq!(bench.inbound.stats().packets, 3);
+    }
+
+    #[test]
     fn without_proof_the_hold_ends_the_wait_and_a_late_packet_leaves_once() {
         let mut bench = Bench::new();
         bench.inbound.set_live(bench.at(0), &[ChannelId(0), ChannelId(1)]);
@@ -763,6 +793,7 @@ mod tests {
             seq: FlowSeq(seq),
             sent: Ticks::at(at, at),
             form: Form::Compressed,
+            piece: Piece::All,
             packet: Packet::complete(&[5, 0, 1, 2, 3]),
         };
         let now = b.at(2);
@@ -819,6 +850,7 @@ mod tests {
                 seq: FlowSeq(seq),
                 sent: Ticks::at(self.at(sent), self.start),
                 form: Form::Whole,
+                piece: Piece::All,
                 packet: Packet::complete(&bytes),
             };
             self.inbound.handle_arrival(self.at(came), arrival);

@@ -63,6 +63,7 @@ mod peak;
 mod reorder;
 mod seen;
 pub mod session;
+mod split;
 pub mod stage;
 mod steer;
 mod thin_acks;

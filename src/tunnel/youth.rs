@@ -138,7 +138,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Class, FlowSeq, Form, Packet, Reason};
+    use crate::units::{Class, FlowSeq, Form, Packet, Piece, Reason};
 
     const FLOW: FlowTag = FlowTag(7);
     const FIT: Fit = Fit::ANY;
@@ -148,6 +148,7 @@ mod tests {
         Bound {
             packet: Packet::complete(&vec![0; bytes]),
             form: Form::Whole,
+            piece: Piece::All,
             flow: FLOW,
             seq: FlowSeq(0),
             class: Class::Bulk,

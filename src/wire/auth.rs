@@ -22,7 +22,7 @@ use super::reader::{put_u24, Reader, Short};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Version of the handshake.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes of the largest handshake datagram: passes every IPv6 link (1,280) with its headers.
 pub const DATAGRAM_MAX: usize = 1200;
 /// Bytes of an `Open` that names the proxy's key: room for a signature of 4096 bits in the answer.
@@ -143,8 +143,9 @@ pub struct Params {
 /// What the ends of a session tell each other under its control keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// The router wants this channel (again). `join` grows with every new join of the channel.
-    Join { channel: u8, join: u32, number: u32 },
+    /// The router wants this channel (again). `join` grows with every new join of the channel. `mtu`: the largest IP
+    /// packet of its path, in both directions.
+    Join { channel: u8, join: u32, number: u32, mtu: u16 },
     /// The proxy has it; `address` is where the join came from.
     Joined { channel: u8, join: u32, number: u32, address: SocketAddr },
     /// The router's half for key generation `generation`.
@@ -321,10 +322,11 @@ impl Control {
     /// Appends the message.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Control::Join { channel, join, number } => {
+            Control::Join { channel, join, number, mtu } => {
                 out.extend_from_slice(&[JOIN, *channel]);
                 put_u24(out, *join);
                 put_u24(out, *number);
+                out.extend_from_slice(&mtu.to_be_bytes());
                 out.resize(out.len() + ADDRESS_LEN, 0);
             }
             Control::Joined { channel, join, number, address } => {
@@ -345,7 +347,7 @@ impl Control {
     pub fn decode(plain: &[u8]) -> Result<Control, Short> {
         let mut r = Reader::new(plain);
         Ok(match r.u8()? {
-            JOIN => Control::Join { channel: r.u8()?, join: r.u24()?, number: r.u24()? },
+            JOIN => Control::Join { channel: r.u8()?, join: r.u24()?, number: r.u24()?, mtu: r.u16()? },
             JOINED => Control::Joined {
                 channel: r.u8()?,
                 join: r.u24()?,
@@ -504,7 +506,7 @@ mod tests {
     #[test]
     fn every_sealed_part_comes_back() {
         for control in [
-            Control::Join { channel: 3, join: 0x0a0b0c, number: 1 },
+            Control::Join { channel: 3, join: 0x0a0b0c, number: 1, mtu: 1_492 },
             Control::Joined { channel: 3, join: 9, number: 1, address: "192.0.2.1:70".parse().unwrap() },
             Control::Joined { channel: 3, join: 9, number: 1, address: "[2001:db8::1]:7".parse().unwrap() },
             Control::Rekey { generation: 1, share: [1; 32] },
@@ -528,7 +530,7 @@ mod tests {
     #[test]
     fn an_answer_is_never_longer_than_its_question() {
         let (mut join, mut joined) = (Vec::new(), Vec::new());
-        Control::Join { channel: 3, join: 1, number: 1 }.encode(&mut join);
+        Control::Join { channel: 3, join: 1, number: 1, mtu: 1_500 }.encode(&mut join);
         let address = "[2001:db8::1]:7".parse().unwrap();
         Control::Joined { channel: 3, join: 1, number: 1, address }.encode(&mut joined);
         assert!(joined.len() <= join.len());

@@ -36,6 +36,12 @@ pub struct Context {
     payload: u32,
 }
 
+/// Bytes that are left of the headers of a full TCP segment at most, while its connection sends one way: the two at the
+/// beginning, IPv4's identification, time stamps, checksum.
+pub const fn full_header_len(is_v4: bool, has_stamps: bool) -> usize {
+    2 + if is_v4 { 2 } else { 0 } + if has_stamps { 4 } else { 0 } + 2
+}
+
 /// Bits of a context's number.
 pub const NUMBER_MASK: u8 = 0x7f;
 
@@ -396,6 +402,23 @@ mod tests {
         bytes[11] ^= 1;
         assert!(context.compress(5, 1, &Packet::complete(&bytes)).is_none());
         assert!(Context::of(&bytes).is_none());
+    }
+
+    #[test]
+    fn a_full_segment_of_a_download_has_no_more_left_than_is_promised() {
+        for (v6, stamps) in [(false, false), (false, true), (true, false), (true, true)] {
+            let segment = |n: u16| {
+                let fields = (0, n, 1_000 + u32::from(n) * 1_400, 50, 0x10, 500);
+                Packet { checksum: Checksum::Complete, ..made(v6, false, stamps, fields, 1_400) }
+            };
+            let context = Context::of(&segment(0).bytes).unwrap();
+            // The identification counts the packets of all of the host's connections.
+            let full = context.compress(5, 7, &segment(7 * 3)).map(|p| p.len() - 1_400);
+            assert_eq!(full, Some(full_header_len(!v6, stamps) + 4), "the number is not as predicted");
+            let next = context.compress(5, 7, &segment(7)).map(|p| p.len() - 1_400);
+            let id = if v6 { 0 } else { 2 };
+            assert_eq!(next, Some(full_header_len(!v6, stamps) - id));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! clear, authenticated:  type 1 | receiver's channel number 3 | packet number, low 32 bits 4
 //! sealed, data only:     flow tag 2 | flow sequence 3 | send time 3 | the inner IP packet, its headers perhaps
-//!                        compressed (wire/compressed.rs)
+//!                        compressed (wire/compressed.rs), or half of that (tunnel/split.rs)
 //! sealed, control:       frames (wire/frame.rs)
 //! then the tag, 16
 //! ```
@@ -11,7 +11,7 @@
 //! other types and shapes: `wire/auth.rs`.
 
 use super::reader::{put_u24, Reader, Short};
-use crate::units::{Checksum, FlowSeq, FlowTag, Form, PacketNumber, Ticks};
+use crate::units::{Checksum, FlowSeq, FlowTag, Form, PacketNumber, Piece, Ticks};
 
 /// Bytes of the clear header.
 pub const HEADER_LEN: usize = 8;
@@ -25,8 +25,8 @@ pub const OVERHEAD: usize = HEADER_LEN + DATA_HEADER_LEN + TAG_LEN;
 /// What a sealed datagram carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One inner packet.
-    Data(Checksum, Form),
+    /// One inner packet, or half of it.
+    Data(Checksum, Form, Piece),
     /// Frames.
     Control,
 }
@@ -49,18 +49,30 @@ const TYPE_CONTEXT: u8 = 0x04;
 const TYPE_CONTEXT_PARTIAL: u8 = 0x05;
 const TYPE_COMPRESSED: u8 = 0x06;
 const TYPE_COMPRESSED_PARTIAL: u8 = 0x07;
+/// Bits beside the types of data: 0x10 is the handshakes'.
+const HEAD: u8 = 0x20;
+const TAIL: u8 = 0x40;
 const KEY_PHASE: u8 = 0x80;
 
 impl Header {
     /// The eight bytes.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let kind = match self.kind {
-            Kind::Data(Checksum::Complete, Form::Whole) => TYPE_DATA,
-            Kind::Data(Checksum::Partial, Form::Whole) => TYPE_DATA_PARTIAL,
-            Kind::Data(Checksum::Complete, Form::Context) => TYPE_CONTEXT,
-            Kind::Data(Checksum::Partial, Form::Context) => TYPE_CONTEXT_PARTIAL,
-            Kind::Data(Checksum::Complete, Form::Compressed) => TYPE_COMPRESSED,
-            Kind::Data(Checksum::Partial, Form::Compressed) => TYPE_COMPRESSED_PARTIAL,
+            Kind::Data(checksum, form, piece) => {
+                let kind = match (checksum, form) {
+                    (Checksum::Complete, Form::Whole) => TYPE_DATA,
+                    (Checksum::Partial, Form::Whole) => TYPE_DATA_PARTIAL,
+                    (Checksum::Complete, Form::Context) => TYPE_CONTEXT,
+                    (Checksum::Partial, Form::Context) => TYPE_CONTEXT_PARTIAL,
+                    (Checksum::Complete, Form::Compressed) => TYPE_COMPRESSED,
+                    (Checksum::Partial, Form::Compressed) => TYPE_COMPRESSED_PARTIAL,
+                };
+                kind | match piece {
+                    Piece::All => 0,
+                    Piece::Head => HEAD,
+                    Piece::Tail => TAIL,
+                }
+            }
             Kind::Control => TYPE_CONTROL,
         };
         let [_, a, b, c] = self.channel.to_be_bytes();
@@ -71,14 +83,20 @@ impl Header {
     /// Reads a header; `None` when the datagram is too short or not a sealed one.
     pub fn decode(r: &mut Reader<'_>) -> Option<Header> {
         let first = r.u8().ok()?;
-        let kind = match first & !KEY_PHASE {
-            TYPE_DATA => Kind::Data(Checksum::Complete, Form::Whole),
-            TYPE_DATA_PARTIAL => Kind::Data(Checksum::Partial, Form::Whole),
-            TYPE_CONTEXT => Kind::Data(Checksum::Complete, Form::Context),
-            TYPE_CONTEXT_PARTIAL => Kind::Data(Checksum::Partial, Form::Context),
-            TYPE_COMPRESSED => Kind::Data(Checksum::Complete, Form::Compressed),
-            TYPE_COMPRESSED_PARTIAL => Kind::Data(Checksum::Partial, Form::Compressed),
-            TYPE_CONTROL => Kind::Control,
+        let piece = match first & (HEAD | TAIL) {
+            0 => Piece::All,
+            HEAD => Piece::Head,
+            TAIL => Piece::Tail,
+            _ => return None,
+        };
+        let kind = match first & !(KEY_PHASE | HEAD | TAIL) {
+            TYPE_DATA => Kind::Data(Checksum::Complete, Form::Whole, piece),
+            TYPE_DATA_PARTIAL => Kind::Data(Checksum::Partial, Form::Whole, piece),
+            TYPE_CONTEXT => Kind::Data(Checksum::Complete, Form::Context, piece),
+            TYPE_CONTEXT_PARTIAL => Kind::Data(Checksum::Partial, Form::Context, piece),
+            TYPE_COMPRESSED => Kind::Data(Checksum::Complete, Form::Compressed, piece),
+            TYPE_COMPRESSED_PARTIAL => Kind::Data(Checksum::Partial, Form::Compressed, piece),
+            TYPE_CONTROL if piece == Piece::All => Kind::Control,
             _ => return None,
         };
         Some(Header {
@@ -150,12 +168,17 @@ mod tests {
     fn a_header_comes_back() {
         let mut kinds = vec![Kind::Control];
         for form in [Form::Whole, Form::Context, Form::Compressed] {
-            kinds.extend([Checksum::Partial, Checksum::Complete].map(|sum| Kind::Data(sum, form)));
+            for piece in [Piece::All, Piece::Head, Piece::Tail] {
+                kinds.extend([Checksum::Partial, Checksum::Complete].map(|sum| Kind::Data(sum, form, piece)));
+            }
         }
         for kind in kinds {
             let h = Header { kind, key_phase: true, channel: 0x0a0b0c, number_low: 77 };
             assert_eq!(Header::decode(&mut Reader::new(&h.encode())), Some(h));
         }
         assert_eq!(Header::decode(&mut Reader::new(&[1, 2, 3])), None);
+        for kind in [TYPE_CONTROL | HEAD, TYPE_CONTROL | TAIL, TYPE_DATA | HEAD | TAIL] {
+            assert_eq!(Header::decode(&mut Reader::new(&[kind, 0, 0, 1, 0, 0, 0, 1])), None);
+        }
     }
 }

@@ -70,8 +70,8 @@ fn udp_and_icmp_go_through() -> Outcome {
         (best..best + 5_000).contains(&middle),
         "median round trip {middle} us, the better link has {best}"
     );
-    let large = probe(&bed.router, TUN_PROXY4, 20, Duration::from_millis(10), 1400)?;
-    ensure!(large.lost() == 0, "{} of 20 datagrams of 1400 bytes lost", large.lost());
+    let large = probe(&bed.router, TUN_PROXY4, 20, Duration::from_millis(10), 1472)?;
+    ensure!(large.lost() == 0, "{} of 20 datagrams of 1472 bytes lost", large.lost());
     for (space, to) in [(&bed.router, TUN_PROXY4), (&bed.proxy, TUN_ROUTER4)] {
         let answers = ping(space, to, 20, Duration::from_millis(20))?;
         ensure!(answers == 20, "{answers} of 20 pings to {to} answered; {}", t.story());

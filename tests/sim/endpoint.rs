@@ -12,7 +12,7 @@ use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
 use gobonding::tunnel::ack_windows::AckWindows;
 use gobonding::tunnel::inbound::{Arrival, Inbound};
 use gobonding::tunnel::outbound::{Balancer, Outbound, OutboundSettings};
-use gobonding::units::{ChannelId, Form, Packet, PacketNumber, Returned, Ticks};
+use gobonding::units::{ChannelId, Form, Packet, PacketNumber, Piece, Returned, Ticks};
 use gobonding::wire::frame::Frame;
 use gobonding::wire::header::DataHeader;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +32,7 @@ pub enum Datagram {
         number: PacketNumber,
         header: DataHeader,
         form: Form,
+        piece: Piece,
         packet: Packet,
     },
     Control {
@@ -166,11 +167,11 @@ impl Endpoint {
 
     fn receive(&mut self, t: Instant, link: usize, bytes: u32, d: Datagram) {
         match d {
-            Datagram::Data { number, header, form, packet } => {
+            Datagram::Data { number, header, form, piece, packet } => {
                 self.receiving[link].handle_datagram(t, number, bytes, true);
                 let DataHeader { flow, seq, sent } = header;
                 let channel = ChannelId(link as u8);
-                self.inbound.handle_arrival(t, Arrival { channel, flow, seq, sent, form, packet });
+                self.inbound.handle_arrival(t, Arrival { channel, flow, seq, sent, form, piece, packet });
             }
             Datagram::Control { number, frames } => {
                 let eliciting = frames.iter().any(Frame::is_ack_eliciting);
@@ -295,11 +296,11 @@ impl Endpoint {
             while let Some(x) = s.poll_transmit(t) {
                 moved = true;
                 let (bytes, datagram) = match x {
-                    Transmit::Data { number, header, form, packet } => {
+                    Transmit::Data { number, header, form, piece, packet } => {
                         let bytes = packet.len() as u32 + OVERHEAD;
                         self.counters.data_packets += 1;
                         self.counters.data_bytes += u64::from(bytes);
-                        (bytes, Datagram::Data { number, header, form, packet })
+                        (bytes, Datagram::Data { number, header, form, piece, packet })
                     }
                     Transmit::Control { number, frames } => {
                         self.scratch.clear();

@@ -120,6 +120,8 @@ pub struct Paths {
 
 struct Path {
     usable: bool,
+    /// Largest IP packet.
+    mtu: u16,
     join: Join,
     /// When a join was last sent.
     asked_at: Option<Instant>,
@@ -144,14 +146,19 @@ enum Join {
 }
 
 impl Paths {
+    /// The proxy hears of it with the next join.
+    pub fn set_mtu(&mut self, channel: ChannelId, mtu: u16) {
+        self.path(channel).mtu = mtu;
+    }
+
+    fn path(&mut self, channel: ChannelId) -> &mut Path {
+        let new = || Path { usable: false, mtu: PATH_MTU, join: Join::Out, asked_at: None, doubted: false };
+        self.paths.entry(channel).or_insert_with(new)
+    }
+
     /// Whether the channel was not usable before and is so now.
     pub fn set_usable(&mut self, now: Instant, channel: ChannelId, usable: bool) -> bool {
-        let path = self.paths.entry(channel).or_insert(Path {
-            usable: false,
-            join: Join::Out,
-            asked_at: None,
-            doubted: false,
-        });
+        let path = self.path(channel);
         let is_new = usable && !path.usable;
         path.usable = usable;
         if usable {
@@ -231,6 +238,7 @@ impl Paths {
             local_number: local,
             remote_number,
             remote,
+            mtu: path.mtu,
             sealer,
             opener,
         })
@@ -263,7 +271,7 @@ impl Paths {
                 let Some(number) = live.next_join_number() else { continue };
                 (*join, *local) = (number, fresh);
             }
-            let request = Control::Join { channel: channel.0, join: *join, number: *local };
+            let request = Control::Join { channel: channel.0, join: *join, number: *local, mtu: path.mtu };
             transmits.push_back((channel, live.keys.seal(&request)));
         }
     }
@@ -330,6 +338,8 @@ impl Path {
     }
 }
 
+/// Of a path of which nothing else is known.
+const PATH_MTU: u16 = 1_500;
 /// Sends of one join before it gets a new number.
 const SENDS_PER_JOIN: u32 = 3;
 /// A channel number has 24 bits.

@@ -105,6 +105,8 @@ pub struct Joined {
     pub remote_number: u32,
     /// At the proxy: where to send. At the router: its own address as the proxy sees it.
     pub remote: SocketAddr,
+    /// The largest IP packet of the path, as the router knows it.
+    pub mtu: u16,
     pub sealer: Sealer,
     pub opener: Opener,
 }

@@ -271,8 +271,8 @@ impl ProxySessions {
         live.heard = now;
         live.accept = None;
         match control {
-            Control::Join { channel, join, number } => {
-                self.on_join(from, router, ChannelId(channel), join, number);
+            Control::Join { channel, join, number, mtu } => {
+                self.on_join(from, router, ChannelId(channel), (join, mtu), number);
             }
             Control::Rekey { generation, share } => {
                 let Some((answer, is_new)) = live.on_rekey(generation, &share, &mut self.rng) else { return };
@@ -302,7 +302,7 @@ impl ProxySessions {
         from: SocketAddr,
         router: usize,
         channel: ChannelId,
-        join: u32,
+        (join, mtu): (u32, u16),
         remote_number: u32,
     ) {
         let fresh = self.free_number();
@@ -324,6 +324,7 @@ impl ProxySessions {
                     local_number: fresh,
                     remote_number,
                     remote: from,
+                    mtu,
                     sealer,
                     opener,
                 })));

@@ -132,6 +132,12 @@ impl RouterSession {
         self.review(now);
     }
 
+    /// The largest IP packet that a channel's path takes; 1500 where nothing is said. The proxy hears of it when the
+    /// channel joins.
+    pub fn set_path_mtu(&mut self, channel: ChannelId, mtu: u16) {
+        self.paths.set_mtu(channel, mtu);
+    }
+
     /// Tells the proxy that the router leaves. Send what `poll_transmit` then gives, and drop the machine.
     pub fn close(&mut self, _now: Instant) {
         self.attempt = None;

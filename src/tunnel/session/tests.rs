@@ -6,7 +6,7 @@ use crate::crypto::aead::{AeadKey, OpenError};
 use crate::crypto::generation::{self, Generation};
 use crate::crypto::identity::Identity;
 use crate::crypto::schedule::{Chain, Label, Share};
-use crate::units::{Checksum, Form, PacketNumber};
+use crate::units::{Checksum, Form, PacketNumber, Piece};
 use crate::wire::auth::{accept_header, response_header, Message, Open, Verdict, HELLO_LEN, VERSION};
 use crate::wire::header::Kind;
 use proptest::prelude::*;
@@ -738,7 +738,7 @@ fn refusals(log: &[Event]) -> Vec<Refusal> {
 fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
     match event {
         Event::Joined(joined) => {
-            let Joined { session, router, channel, local_number, remote_number, remote, sealer, opener } =
+            let Joined { session, router, channel, local_number, remote_number, remote, mtu, sealer, opener } =
                 *joined;
             ends.insert(channel, (sealer, opener, 0));
             let (sealer, opener) = (Sealer::new(nobody(), 0, 0), opener_of_nobody());
@@ -749,6 +749,7 @@ fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
                 local_number,
                 remote_number,
                 remote,
+                mtu,
                 sealer,
                 opener,
             }))
@@ -776,7 +777,11 @@ fn is_established(event: &Event) -> bool {
 
 fn seal((sealer, _, number): &mut End) -> Vec<u8> {
     let mut out = Vec::new();
-    let at = sealer.begin(Kind::Data(Checksum::Complete, Form::Whole), PacketNumber(*number), &mut out);
+    let at = sealer.begin(
+        Kind::Data(Checksum::Complete, Form::Whole, Piece::All),
+        PacketNumber(*number),
+        &mut out,
+    );
     out.extend_from_slice(b"a packet of the inside");
     sealer.finish(PacketNumber(*number), at, &mut out);
     *number += 1;
