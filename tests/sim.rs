@@ -156,6 +156,15 @@ fn inner_headers_travel_without_what_the_peer_knows() {
 }
 
 #[test]
+fn a_bbr_download_learns_of_a_longer_path_and_fills_it() {
+    let s = built_in("two-unequal");
+    let ideal = run(s.oracle(20), Path::Direct, "tcp_down_bbr", 30.0).goodput80_mbit;
+    let share = run(s, TUNNEL, "tcp_down_bbr", 30.0).goodput80_mbit / ideal / ATTAINABLE;
+    // Bound to the short link's round trip it got 0.86.
+    assert!(share > 0.92, "{share}");
+}
+
+#[test]
 fn a_thin_short_link_serves_pages_and_does_not_bind_a_bbr_download() {
     let (thin, fast) = (r#"{"rate_mbit":10,"delay_ms":10}"#, r#"{"rate_mbit":50,"delay_ms":60}"#);
     let both =

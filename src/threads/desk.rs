@@ -150,11 +150,12 @@ impl Desk {
             self.deliver(now, session, out);
             session.report(now);
         }
-        sessions.iter().filter_map(|s| s.inbound.poll_timeout()).map(|(at, _)| at).min()
+        sessions.iter().filter_map(Session::poll_timeout).min()
     }
 
     fn deliver(&self, now: Instant, session: &mut Session, out: &mut Vec<Packet>) {
         session.refresh_live(now);
+        session.take_entries();
         if session.inbound.poll_timeout().is_some_and(|(at, _)| at <= now) {
             session.inbound.handle_timeout(now);
         }
@@ -169,6 +170,9 @@ impl Desk {
             }
             mss::clamp(&mut packet, self.stats.mtu(), session.room());
             session.steer(now, &mut packet);
+            out.extend(session.ack_floor.on_packet(now, packet));
+        }
+        while let Some(packet) = session.ack_floor.poll_due(now) {
             out.push(packet);
         }
         if foreign > 0 {

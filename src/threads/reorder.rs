@@ -14,6 +14,7 @@ use super::queues::{LinkQueue, ToReorder, ToSend};
 use super::stats::{SessionStats, Stats};
 use super::stop::Stop;
 use crate::config::settings::Network;
+use crate::tunnel::ack_floor::AckFloor;
 use crate::tunnel::ack_windows::AckWindows;
 use crate::tunnel::address::source;
 use crate::tunnel::inbound::{Inbound, InboundSettings};
@@ -50,6 +51,7 @@ pub(super) struct Session {
     id: SessionId,
     pub(super) inbound: Inbound,
     ack_windows: AckWindows,
+    pub(super) ack_floor: AckFloor,
     stats: Arc<SessionStats>,
     links: Arc<[LinkQueue]>,
     allowed: Vec<Network>,
@@ -71,6 +73,19 @@ impl Session {
     pub(super) fn allows(&self, packet: &Packet) -> bool {
         let Some(ip) = source(&packet.bytes) else { return false };
         self.allowed.is_empty() || self.allowed.iter().any(|p| p.contains(ip))
+    }
+
+    /// Learns which data came in at this end.
+    pub(super) fn take_entries(&mut self) {
+        while let Some(entry) = self.stats.edges.take_entry() {
+            self.ack_floor.on_entry(entry);
+        }
+    }
+
+    /// When something leaves by itself.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let gap = self.inbound.poll_timeout().map(|(at, _)| at);
+        gap.into_iter().chain(self.ack_floor.poll_timeout()).min()
     }
 
     /// See `SessionStats::room`.
@@ -132,6 +147,7 @@ impl Session {
                 id: new.id,
                 inbound: Inbound::new(now, new.settings),
                 ack_windows: AckWindows::new(new.hash_key),
+                ack_floor: AckFloor::new(new.hash_key),
                 version: new.stats.version().wrapping_sub(1),
                 stats: new.stats,
                 links: new.links,

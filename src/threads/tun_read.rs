@@ -180,6 +180,9 @@ impl Session {
                 self.wiring.send_link(id, ToSend::Frame(Frame::Abandon { flow, seq }));
             }
         }
+        while let Some(entry) = self.outbound.poll_entry() {
+            self.wiring.session.edges.put_entry(entry);
+        }
         while let Some((hash, edge)) = self.outbound.poll_edge(now) {
             self.wiring.session.edges.set(hash, edge);
         }

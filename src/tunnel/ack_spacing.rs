@@ -36,6 +36,23 @@ pub(super) struct Spacing {
     pub old: Duration,
 }
 
+impl Spacing {
+    /// A part of the tunnel's round trip, which every inner one contains: `rtts` are the channels'. A young connection
+    /// uses one channel, perhaps the fastest.
+    pub(super) fn of(rtts: impl Iterator<Item = Duration> + Clone, acks_per_rtt: u32) -> Spacing {
+        let part = |rtt: Option<Duration>| {
+            let spacing = rtt.unwrap_or_default() / acks_per_rtt.max(1);
+            let is_off = spacing < SPACING_MIN || acks_per_rtt == 0;
+            if is_off {
+                Duration::ZERO
+            } else {
+                spacing.min(SPACING_MAX)
+            }
+        };
+        Spacing { young: part(rtts.clone().min()), old: part(rtts.max()) }
+    }
+}
+
 /// What leaves, in this order.
 pub(super) type Leaving = [Option<(Packet, Flow)>; 2];
 
@@ -208,6 +225,9 @@ impl Row {
     }
 }
 
+/// Bounds of the time between two acknowledgements of a connection: below it pays for no timer.
+const SPACING_MIN: Duration = Duration::from_millis(1);
+const SPACING_MAX: Duration = Duration::from_millis(60);
 /// A number that rises by more is not of this connection.
 const RISE_MAX: u32 = 1 << 30;
 /// A connection that carried less than this is young: a web object. Source: `youth.rs`, 80 packets.

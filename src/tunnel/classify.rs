@@ -397,6 +397,7 @@ const UDP_LITE: u8 = 136;
 pub(super) const FIN: u16 = 1;
 pub(super) const SYN: u16 = 2;
 pub(super) const RST: u16 = 4;
+pub(super) const PSH: u16 = 8;
 pub(super) const ACK: u16 = 16;
 /// RFC 7323 section 2.3.
 const WINDOW_SHIFT_MAX: u8 = 14;

@@ -9,6 +9,7 @@
 //!
 //! Not for: windows (channel/), order at the far end (`inbound.rs`).
 
+use super::ack_floor::{Entries, Entry};
 use super::ack_spacing::{AckSpacing, Spacing};
 use super::balancer::{choose, copies, Lane, Want};
 use super::classify::{Classifier, Flow};
@@ -88,6 +89,7 @@ pub struct Outbound {
     settings: OutboundSettings,
     classifier: Classifier,
     acks: AckSpacing,
+    entries: Entries,
     queues: FlowQueues,
     steer: Steer,
     again: VecDeque<Bound>,
@@ -115,6 +117,7 @@ impl Outbound {
         Outbound {
             classifier: Classifier::new(hash_key),
             acks: AckSpacing::new(),
+            entries: Entries::new(),
             queues: FlowQueues::new(now, settings.queues.clone()),
             steer: Steer::new(),
             again: VecDeque::new(),
@@ -141,7 +144,9 @@ impl Outbound {
             Some(flow) => {
                 self.steer.on_packet(now, &flow);
                 self.youth.on_stage(flow.tag, flow.stage);
-                let spacing = self.ack_spacing();
+                self.entries.on_packet(now, &flow);
+                let rtts = self.lanes.iter().filter(|l| l.is_up() && !l.held).map(|l| l.row.smoothed_rtt);
+                let spacing = Spacing::of(rtts, self.settings.acks_per_rtt);
                 for (packet, flow) in self.acks.on_packet(now, packet, flow, spacing).into_iter().flatten() {
                     self.push(now, packet, &flow);
                 }
@@ -223,6 +228,11 @@ impl Outbound {
         steer.poll(now, |tag| queues.room(FlowTag(tag)))
     }
 
+    /// Data of a TCP connection that came in, for `AckFloor`.
+    pub fn poll_entry(&mut self) -> Option<Entry> {
+        self.entries.poll()
+    }
+
     /// A packet given up after it had got its flow sequence: tell the peer on any channel.
     pub fn poll_abandoned(&mut self) -> Option<(FlowTag, FlowSeq)> {
         self.abandoned.pop_front()
@@ -302,7 +312,7 @@ impl Outbound {
         let lane = choose(Balancer::Adaptive, &mut self.lanes, want)?;
         let bound = self.again.pop_front()?;
         self.stats.resent += 1;
-        Some(self.bind(lane, bound))
+        Some((self.bind(lane, &bound), vec![bound]))
     }
 
     /// Drops from the front what has arrived after all, and frees what is lost for the channel that lost it.
@@ -353,7 +363,8 @@ impl Outbound {
         self.youth.on_bound(now, &bound, stage == Stage::Carries, id, fit);
         self.stats.split += u64::from(bound.packet.len() > self.room);
         for piece in pieces(bound, self.room) {
-            run.extend(self.bind_first(now, lane, want, piece).1);
+            self.bind_first(now, lane, want, &piece);
+            run.push(piece);
         }
     }
 
@@ -363,22 +374,6 @@ impl Outbound {
             Stage::Answers | Stage::Carries => self.youth.home(now, head.flow),
             Stage::None | Stage::Asks | Stage::Acks => Home::default(),
         }
-    }
-
-    /// How far apart the acknowledgements of one connection leave: a part of the tunnel's round trip, which
-    /// every inner one contains. A young connection uses one channel, perhaps the fastest.
-    fn ack_spacing(&self) -> Spacing {
-        let part = |rtt: Option<Duration>| {
-            let spacing = rtt.unwrap_or_default() / self.settings.acks_per_rtt.max(1);
-            let off = spacing < ACK_SPACING_MIN || self.settings.acks_per_rtt == 0;
-            if off {
-                Duration::ZERO
-            } else {
-                spacing.min(ACK_SPACING_MAX)
-            }
-        };
-        let rtts = || self.lanes.iter().filter(|l| l.is_up() && !l.held).map(|l| l.row.smoothed_rtt);
-        Spacing { young: part(rtts().min()), old: part(rtts().max()) }
     }
 
     /// Takes the next packet out of the flow queues and numbers it.
@@ -405,7 +400,7 @@ impl Outbound {
     }
 
     /// Binds a new packet, and copies of it where that is wanted.
-    fn bind_first(&mut self, now: Instant, lane: usize, want: Want, bound: Bound) -> (ChannelId, Run) {
+    fn bind_first(&mut self, now: Instant, lane: usize, want: Want, bound: &Bound) {
         let small = bound.packet.len() <= COPY_LEN_MAX;
         let copy = Bound { reason: Reason::Copy, ..bound.clone() };
         if self.settings.balancer == Balancer::Redundant {
@@ -423,7 +418,7 @@ impl Outbound {
                 self.push_copy(at, copy);
             }
         }
-        self.bind(lane, bound)
+        self.bind(lane, bound);
     }
 
     fn copy_to_all(&mut self, except: usize, copy: &Bound) {
@@ -436,16 +431,16 @@ impl Outbound {
 
     fn push_copy(&mut self, lane: usize, copy: Bound) {
         self.stats.copies += 1;
-        let (channel, run) = self.bind(lane, copy);
-        self.copies.extend(run.into_iter().map(|b| (channel, b)));
+        let channel = self.bind(lane, &copy);
+        self.copies.push_back((channel, copy));
     }
 
-    fn bind(&mut self, lane: usize, bound: Bound) -> (ChannelId, Run) {
+    fn bind(&mut self, lane: usize, bound: &Bound) -> ChannelId {
         let lane = &mut self.lanes[lane];
         let wire = bound.packet.len() as u64 + u64::from(lane.row.overhead);
         lane.bound_bytes += wire;
         lane.bound_sparse += if bound.class == Class::Sparse { wire } else { 0 };
-        (lane.id(), vec![bound])
+        lane.id()
     }
 
     fn abandon(&mut self, bound: &Bound) {
@@ -486,9 +481,6 @@ const RESEND_DEADLINE: Duration = Duration::from_millis(1_000);
 /// The same for bulk flows. A link that falls from 170 to 3 Mbit/s tells of a loss after a second and
 /// more; the far end begins to wait only then. Source: scenario car2.
 const RESEND_DEADLINE_BULK: Duration = Duration::from_millis(3_000);
-/// Bounds of the time between two acknowledgements of a connection: below it pays for no timer.
-const ACK_SPACING_MIN: Duration = Duration::from_millis(1);
-const ACK_SPACING_MAX: Duration = Duration::from_millis(60);
 /// Acknowledgements in a round trip, about. Source: the simulator, 13 sets of recorded links, three seeds: with 6, 3, 2
 /// 0.955, 0.967, 0.969; ten named scenarios 0.989, 0.995, 0.994. One BBR flow loses by it: 6 to 3 0.898 to 0.886.
 const ACKS_PER_RTT: u32 = 3;

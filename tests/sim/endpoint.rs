@@ -9,6 +9,7 @@ use super::link::MS;
 use gobonding::channel::receiving::Receiving;
 use gobonding::channel::row::{others, SendRow, State};
 use gobonding::channel::sending::{Sending, SendingSettings, Transmit};
+use gobonding::tunnel::ack_floor::AckFloor;
 use gobonding::tunnel::ack_windows::AckWindows;
 use gobonding::tunnel::inbound::{Arrival, Inbound};
 use gobonding::tunnel::outbound::{Balancer, Outbound, OutboundSettings};
@@ -65,6 +66,7 @@ pub struct Endpoint {
     pub outbound: Outbound,
     pub inbound: Inbound,
     ack_windows: AckWindows,
+    ack_floor: AckFloor,
     edges: BTreeMap<u64, u32>,
     pub sending: Vec<Sending>,
     pub receiving: Vec<Receiving>,
@@ -92,6 +94,7 @@ impl Endpoint {
             outbound: Outbound::new(base, outbound, [1, 2]),
             inbound: Inbound::new(base, knobs.inbound.clone()),
             ack_windows: AckWindows::new([1, 2]),
+            ack_floor: AckFloor::new([1, 2]),
             edges: BTreeMap::new(),
             sending: (0..links).map(|i| Sending::new(base, settings(i))).collect(),
             receiving: (0..links).map(|i| Receiving::new(base, id(i), base)).collect(),
@@ -141,6 +144,9 @@ impl Endpoint {
                 break;
             }
         }
+        while let Some(entry) = self.outbound.poll_entry() {
+            self.ack_floor.on_entry(entry);
+        }
         while let Some((hash, edge)) = self.outbound.poll_edge(t) {
             match edge {
                 Some(edge) => _ = self.edges.insert(hash, edge),
@@ -152,6 +158,9 @@ impl Endpoint {
             if let Some(hash) = self.ack_windows.on_packet(&mut p, |hash| edges.get(&hash).copied()) {
                 self.outbound.handle_syn(t, hash);
             }
+            out.extend(self.ack_floor.on_packet(t, p).map(Output::Deliver));
+        }
+        while let Some(p) = self.ack_floor.poll_due(t) {
             out.push(Output::Deliver(p));
         }
     }
@@ -161,7 +170,9 @@ impl Endpoint {
         let own = [self.outbound.poll_timeout(), self.inbound.poll_timeout()];
         let channels = self.sending.iter().map(Sending::poll_timeout);
         let receivers = self.receiving.iter().map(Receiving::poll_timeout);
-        let first = own.into_iter().chain(channels).chain(receivers).flatten().map(|d| d.0).min()?;
+        let held = self.ack_floor.poll_timeout();
+        let all = own.into_iter().chain(channels).chain(receivers).flatten().map(|d| d.0);
+        let first = all.chain(held).min()?;
         Some(first.saturating_duration_since(self.base).as_nanos() as u64)
     }
 
