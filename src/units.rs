@@ -56,7 +56,7 @@ pub enum Form {
 }
 
 /// What of a packet a datagram carries: one that is too long for the links goes in two (`tunnel/split.rs`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Piece {
     /// All of it.
     #[default]
@@ -68,7 +68,7 @@ pub enum Piece {
 }
 
 /// What a datagram's content is known by, whichever channels carry it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PieceId {
     pub flow: FlowTag,
     pub seq: FlowSeq,
@@ -83,8 +83,8 @@ pub struct PacketNumber(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowTag(pub u16);
 
-/// Place of a packet within its flow: 24 bits, wrapping. The order of the numbers themselves is for tables alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Place of a packet within its flow: 24 bits, wrapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowSeq(pub u32);
 
 impl FlowSeq {

@@ -12,7 +12,7 @@ use super::device::Device;
 use super::queues::{Heard, ToControl, ToReorder, ToTunRead, Wiring};
 use super::rarely::Rarely;
 use super::reorder::NewInbound;
-use super::stats::{ChannelInfo, CHANNELS_MAX, PATH_MTU};
+use super::stats::{room_on, ChannelInfo, CHANNELS_MAX, PATH_MTU};
 use super::tun_read::NewOutbound;
 use super::{clock, stop, Hub};
 use crate::channel::row::State;
@@ -209,7 +209,10 @@ impl ControlProxy {
             None => self.open_channel(joined.channel, &name, remote, exchange),
         };
         // Before anything is sent there.
-        self.device.fit(one.wiring.session.fit(remote.ip(), joined.mtu.min(PATH_MTU)));
+        let own =
+            channel.as_ref().ok().and_then(|c| c.port.path_mtu()).and_then(|mtu| u16::try_from(mtu).ok());
+        let room = room_on(remote.is_ipv6(), own.unwrap_or(PATH_MTU).min(PATH_MTU)).min(joined.room);
+        self.device.fit(one.wiring.session.fit(room));
         let keys = Keys { sealer: joined.sealer, opener: joined.opener };
         let done = channel.and_then(|mut channel| {
             channel.join(&self.hub, &one.wiring, keys, None)?;

@@ -15,7 +15,7 @@ use super::queues::{ToControl, ToReorder, ToTunRead, Wiring};
 use super::rarely::Rarely;
 use super::reorder::NewInbound;
 use super::resolve::{self, Family};
-use super::stats::{ChannelInfo, PATH_MTU};
+use super::stats::{room_on, ChannelInfo, PATH_MTU};
 use super::tun_read::NewOutbound;
 use super::{clock, stop, Hub};
 use crate::channel::row::State;
@@ -57,6 +57,8 @@ struct Link {
     index: Option<u32>,
     /// The device's MTU; PPPoE has 1492.
     device_mtu: Option<u16>,
+    /// What the proxy was told of `room`.
+    joined_room: Option<u16>,
     /// When a channel that is down gets a new socket.
     renew_at: Option<Instant>,
 }
@@ -200,7 +202,8 @@ impl ControlRouter {
         let Some(link) = links.get_mut(usize::from(joined.channel.0)) else { return };
         let Some(channel) = link.channel.as_mut() else { return };
         log::debug!("{} has joined, seen by the proxy as {}", channel.name(), joined.remote);
-        self.device.fit(wiring.session.fit(joined.remote.ip(), joined.mtu));
+        self.device.fit(wiring.session.fit(joined.room));
+        link.joined_room = Some(joined.room);
         let keys = Keys { sealer: joined.sealer, opener: joined.opener };
         if let Err(e) = channel.join(&self.hub, wiring, keys, link.config.rate_max) {
             log::error!("cannot start the sender of {}: {e}", link.config.name);
@@ -228,7 +231,7 @@ impl ControlRouter {
             (None, Ok((index, _))) => self.open_socket(link, index).err(),
             (None, Err(why)) => Some(why),
         };
-        self.session.set_path_mtu(link.id, link.path_mtu());
+        self.session.set_room(link.id, link.room());
         match &link.channel {
             Some(channel) if channel.has_joined() => self.check_joined(now, link),
             Some(_) => self.session.path_usable(now, link.id, true),
@@ -258,6 +261,9 @@ impl ControlRouter {
     fn check_joined(&mut self, now: Instant, link: &mut Link) {
         let wiring = link.channel.as_ref().and_then(|c| c.wiring());
         let Some((state, _)) = wiring.and_then(|w| w.session.sender(link.id)) else { return };
+        if link.joined_room != Some(link.room()) {
+            self.session.path_usable(now, link.id, true);
+        }
         if state == State::Down {
             self.session.path_usable(now, link.id, true);
             link.renew_at = link.renew_at.or(Some(now + RENEW));
@@ -335,13 +341,15 @@ impl Link {
             channel: None,
             index: None,
             device_mtu: None,
+            joined_room: None,
             renew_at: None,
         }
     }
 
-    /// Largest IP packet of the path, as far as anything is known here.
-    fn path_mtu(&self) -> u16 {
-        self.config.mtu.unwrap_or(PATH_MTU.min(self.device_mtu.unwrap_or(PATH_MTU)))
+    /// Bytes of an inner packet in a datagram, as far as anything is known here.
+    fn room(&self) -> u16 {
+        let mtu = self.config.mtu.unwrap_or(PATH_MTU.min(self.device_mtu.unwrap_or(PATH_MTU)));
+        room_on(self.target.is_some_and(|target| target.is_ipv6()), mtu)
     }
 
     fn resolved(&mut self, found: std::io::Result<SocketAddr>) {

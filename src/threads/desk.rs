@@ -162,6 +162,10 @@ impl Desk {
         while let Some(flow) = session.inbound.poll_forgotten() {
             session.forgot(&self.stats, flow);
         }
+        // Those that were held go before newer ones of their connections.
+        while let Some(packet) = session.ack_floor.poll_due(now) {
+            out.push(packet);
+        }
         let mut foreign = 0;
         while let Some(mut packet) = session.inbound.poll_deliver() {
             if !session.allows(&packet) {
@@ -171,9 +175,6 @@ impl Desk {
             mss::clamp(&mut packet, self.stats.mtu(), session.room());
             session.steer(now, &mut packet);
             out.extend(session.ack_floor.on_packet(now, packet));
-        }
-        while let Some(packet) = session.ack_floor.poll_due(now) {
-            out.push(packet);
         }
         if foreign > 0 {
             self.stats.count(|c| c.foreign_source += foreign);

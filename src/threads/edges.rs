@@ -1,7 +1,9 @@
 //! What `tun-read` and the reorderer tell each other of TCP connections, without a lock.
 //!
 //! `tun-read` puts in where a connection's sender should stop; whoever writes acknowledgements to TUN reads it. The
-//! other way go the SYNs that leave for TUN; and when which data came in goes to whoever holds acknowledgements. Not for: what to do with either (`tunnel/steer.rs`, `tunnel/ack_windows.rs`,
+//! other way go the SYNs that leave for TUN. Whoever holds acknowledgements is told when their data came in.
+//!
+//! Not for: what to do with either (`tunnel/steer.rs`, `tunnel/ack_windows.rs`,
 //! `tunnel/ack_floor.rs`).
 
 use crate::tunnel::ack_floor::Entry;

@@ -84,8 +84,8 @@ impl Session {
 
     /// When something leaves by itself.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let gap = self.inbound.poll_timeout().map(|(at, _)| at);
-        gap.into_iter().chain(self.ack_floor.poll_timeout()).min()
+        let both = [self.inbound.poll_timeout(), self.ack_floor.poll_timeout()];
+        both.into_iter().flatten().map(|(at, _)| at).min()
     }
 
     /// See `SessionStats::room`.

@@ -11,7 +11,6 @@ use crate::tunnel::inbound::InboundStats;
 use crate::tunnel::outbound::OutboundStats;
 use crate::units::{ChannelId, Rate};
 use parking_lot::Mutex;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -194,7 +193,7 @@ impl SessionStats {
             rows: Mutex::new(rows),
             version: AtomicU32::new(0),
             waiting: AtomicBool::new(false),
-            room: AtomicU16::new(PATH_MTU - OVERHEAD_V4 as u16),
+            room: AtomicU16::new(room_on(false, PATH_MTU)),
             edges: Edges::default(),
         }
     }
@@ -204,10 +203,9 @@ impl SessionStats {
         self.room.load(Ordering::Relaxed)
     }
 
-    /// A channel's path takes IP packets of `mtu` bytes, with the other end at `remote`. Gives `room`.
-    pub fn fit(&self, remote: IpAddr, mtu: u16) -> u16 {
-        let overhead = if remote.is_ipv6() { OVERHEAD_V6 } else { OVERHEAD_V4 };
-        let room = mtu.max(PATH_MTU_MIN) - overhead as u16;
+    /// A channel's datagrams have room for so much. Gives the least of all.
+    pub fn fit(&self, room: u16) -> u16 {
+        let room = room.max(room_on(true, PATH_MTU_MIN));
         self.room.fetch_min(room, Ordering::Relaxed).min(room)
     }
 
@@ -313,6 +311,12 @@ impl SessionStats {
     }
 }
 
+/// Bytes of an inner packet in a datagram over IPv4 or IPv6, where the path takes IP packets of `mtu`.
+pub fn room_on(is_v6: bool, mtu: u16) -> u16 {
+    let overhead = if is_v6 { OVERHEAD_V6 } else { OVERHEAD_V4 };
+    mtu.saturating_sub(overhead as u16)
+}
+
 /// IP packet size that every link carries unless its device or the config says less.
 pub const PATH_MTU: u16 = 1500;
 /// What every IPv6 link takes (RFC 8200), and a new link's first probes need.
@@ -334,6 +338,15 @@ mod tests {
         assert!(!stats.set_send(more(0)).wake);
         stats.set_waiting(true);
         assert!(stats.set_send(more(0)).wake);
+    }
+
+    #[test]
+    fn the_least_room_of_all_channels_counts_and_none_is_less_than_ipv6_gives() {
+        let stats = SessionStats::new(2);
+        assert_eq!(stats.room(), 1_440);
+        assert_eq!((stats.fit(u16::MAX), stats.fit(1_432), stats.fit(1_440)), (1_440, 1_432, 1_432));
+        assert_eq!((stats.fit(0), stats.room()), (1_200, 1_200));
+        assert_eq!((room_on(true, 1_500), room_on(false, 1_492), room_on(true, 0)), (1_420, 1_432, 0));
     }
 
     #[test]

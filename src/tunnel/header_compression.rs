@@ -59,14 +59,22 @@ impl Compressor {
     }
 
     /// How a packet leaves, that is the `seq`-th of its flow.
-    pub fn on_packet(&mut self, now: Instant, tag: FlowTag, seq: FlowSeq, packet: Packet) -> (Packet, Form) {
+    ///
+    /// `room`: bytes that fit into a datagram.
+    pub fn on_packet(
+        &mut self,
+        now: Instant,
+        (tag, seq): (FlowTag, FlowSeq),
+        packet: Packet,
+        room: usize,
+    ) -> (Packet, Form) {
         if !may_compress(&packet) {
             return (packet, Form::Whole);
         }
         let Some(index) = self.flow(tag, &packet) else { return (packet, Form::Whole) };
         let Some(flow) = self.flows.at(index) else { return (packet, Form::Whole) };
         let compressed = flow.known.as_ref().and_then(|k| k.compress(seq, &packet));
-        if flow.wants_context(now, seq, &packet, compressed.as_ref()) {
+        if flow.wants_context(now, seq, &packet, compressed.as_ref(), room) {
             if let Some(context) = Context::of(&packet.bytes) {
                 flow.pending = Some(Pending { seq, context, missing: None });
                 flow.sent_at = Some(now);
@@ -87,6 +95,13 @@ impl Compressor {
         let whole = |p: &mut Pending| p.seq == id.seq && p.is_whole_with(id.piece);
         if let Some(Pending { seq, context, .. }) = flow.pending.take_if(whole) {
             flow.known = Some(Known { seq, context, since: now, least: usize::MAX });
+        }
+    }
+
+    /// Packet `seq` was given up: half of it may have arrived.
+    pub fn on_abandoned(&mut self, tag: FlowTag, seq: FlowSeq) {
+        if let Some(flow) = self.flows.find(tag).and_then(|index| self.flows.at(index)) {
+            flow.pending.take_if(|pending| pending.seq == seq);
         }
     }
 
@@ -127,9 +142,16 @@ impl Sent {
         seq: FlowSeq,
         packet: &Packet,
         compressed: Option<&Packet>,
+        room: usize,
     ) -> bool {
         let passed = |time: Duration| self.sent_at.is_none_or(|at| now.saturating_duration_since(at) >= time);
-        let is_free = passed(if self.pending.is_some() { LOST_AFTER } else { RENEW });
+        // A few times at the beginning, when a connection's requests and short records have gone.
+        let is_long = self.count < COUNT_MAX && compressed.is_some_and(|p| p.len() > room);
+        let is_free = passed(match self.pending {
+            Some(_) => LOST_AFTER,
+            None if is_long => RENEW_LONG,
+            None => RENEW,
+        });
         if !is_free || self.numbers.contains(&Some(number(seq))) {
             return false;
         }
@@ -139,6 +161,9 @@ impl Sent {
             return self.misfits >= MISFITS;
         };
         self.misfits = 0;
+        if is_long {
+            return true;
+        }
         let left = known.context.header_len() + compressed.len() - packet.len();
         known.least = known.least.min(left);
         // The first may have been taken before the flow was what it is.
@@ -245,6 +270,8 @@ const FLOWS_MAX: usize = 1_024;
 const KEPT: usize = 8;
 /// Shortest time between two contexts of a flow: a guess, a header each half second is next to nothing.
 const RENEW: Duration = Duration::from_millis(500);
+/// The same while packets do not fit into a datagram without another.
+const RENEW_LONG: Duration = Duration::from_millis(100);
 /// A context at most so many packets later is a newer one, and not one of before the flow sequence wrapped.
 const NEWER_MAX: i32 = 1 << 16;
 /// A context that nobody acknowledged for so long is not waited for: longer than it is sent again for.
@@ -264,6 +291,7 @@ mod tests {
     use super::*;
 
     const TAG: FlowTag = FlowTag(3);
+    const ROOM: usize = 1_440;
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
@@ -295,7 +323,7 @@ mod tests {
         // Three seconds, in which a packet may be sent again.
         for n in 0..3_000u32 {
             let now = t + MS * n;
-            let (packet, form) = ends.out.on_packet(now, TAG, FlowSeq(n), packet(n));
+            let (packet, form) = ends.out.on_packet(now, (TAG, FlowSeq(n)), packet(n), ROOM);
             if form == Form::Context {
                 contexts += 1;
                 ends.back.on_packet(TAG, FlowSeq(n), form, packet);
@@ -310,6 +338,23 @@ mod tests {
             let whole = ends.back.on_packet(TAG, FlowSeq(n), form, bytes).unwrap();
             assert_eq!(whole.bytes, packet(n).bytes);
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_gets_another_context_soon_a_few_times() {
+        let (mut ends, t) = (Ends::new(), Instant::now());
+        ends.send(t, 0);
+        ends.out.on_known(t, whole(0));
+        let mut contexts = 0;
+        for n in 1..40u32 {
+            let now = t + RENEW_LONG * n;
+            let (_, form) = ends.out.on_packet(now, (TAG, FlowSeq(n)), packet(n), 700);
+            if form == Form::Context {
+                contexts += 1;
+                ends.out.on_known(now, whole(n));
+            }
+        }
+        assert_eq!(contexts, COUNT_MAX - 1, "then again as seldom as ever");
     }
 
     #[test]
@@ -331,7 +376,7 @@ mod tests {
         let (mut ends, t) = (Ends::new(), Instant::now());
         ends.send(t, 0);
         ends.out.on_known(t, whole(0));
-        let (late, form) = ends.out.on_packet(t, TAG, FlowSeq(1), packet(1));
+        let (late, form) = ends.out.on_packet(t, (TAG, FlowSeq(1)), packet(1), ROOM);
         assert_eq!(form, Form::Compressed);
         // The peer loses the context, and gets another of its number.
         ends.back = Decompressor::new();
@@ -346,7 +391,7 @@ mod tests {
         let mut seq = 0;
         for n in 0..4u32 {
             let now = t + LOST_AFTER * n;
-            let (_, form) = out.on_packet(now, TAG, FlowSeq(seq), packet(seq));
+            let (_, form) = out.on_packet(now, (TAG, FlowSeq(seq)), packet(seq), ROOM);
             assert_eq!(form == Form::Context, n == 0, "{n}: all have the first one's number");
             seq += u32::from(NUMBER_MASK) + 1;
         }
@@ -357,7 +402,7 @@ mod tests {
         let (mut out, t) = (Compressor::new(), Instant::now());
         for n in 0..100u16 {
             let syn = Packet::complete(&make::tcp4(n, 2, 2, 0, &[], 0));
-            assert_eq!(out.on_packet(t, FlowTag(n), FlowSeq(0), syn).1, Form::Whole);
+            assert_eq!(out.on_packet(t, (FlowTag(n), FlowSeq(0)), syn, ROOM).1, Form::Whole);
         }
         assert_eq!(out.flows.len(), 0);
     }
@@ -376,14 +421,14 @@ mod tests {
     fn small_packets_that_are_not_tcp_go_whole() {
         let (mut out, t) = (Compressor::new(), Instant::now());
         let voice = Packet::complete(&make::udp4(1, 2, 160));
-        assert_eq!(out.on_packet(t, TAG, FlowSeq(0), voice).1, Form::Whole);
+        assert_eq!(out.on_packet(t, (TAG, FlowSeq(0)), voice, ROOM).1, Form::Whole);
     }
 
     #[test]
     fn tables_are_bounded() {
         let (mut ends, t) = (Ends::new(), Instant::now());
         for n in 0..10_000u16 {
-            let (packet, form) = ends.out.on_packet(t, FlowTag(n), FlowSeq(0), packet(0));
+            let (packet, form) = ends.out.on_packet(t, (FlowTag(n), FlowSeq(0)), packet(0), ROOM);
             ends.back.on_packet(FlowTag(n), FlowSeq(0), form, packet);
         }
         assert_eq!((ends.out.flows.len(), ends.back.flows.len()), (FLOWS_MAX, 2 * FLOWS_MAX));
@@ -401,7 +446,7 @@ mod tests {
 
         /// How packet `n` leaves, and whether it comes out as it was.
         fn send(&mut self, now: Instant, n: u32) -> (Form, bool) {
-            let (sent, form) = self.out.on_packet(now, TAG, FlowSeq(n), packet(n));
+            let (sent, form) = self.out.on_packet(now, (TAG, FlowSeq(n)), packet(n), ROOM);
             let back = self.back.on_packet(TAG, FlowSeq(n), form, sent);
             (form, back.is_some_and(|b| b.bytes == packet(n).bytes))
         }

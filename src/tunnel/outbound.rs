@@ -361,8 +361,8 @@ impl Outbound {
         let Some(bound) = self.number(now) else { return };
         let (id, fit) = (self.lanes[lane].id(), self.lanes[lane].fit);
         self.youth.on_bound(now, &bound, stage == Stage::Carries, id, fit);
-        self.stats.split += u64::from(bound.packet.len() > self.room);
         for piece in pieces(bound, self.room) {
+            self.stats.split += u64::from(piece.piece == Piece::Head);
             self.bind_first(now, lane, want, &piece);
             run.push(piece);
         }
@@ -385,7 +385,7 @@ impl Outbound {
         *next = seq.plus(1).0;
         self.stats.packets += 1;
         self.stats.bytes += queued.packet.len() as u64;
-        let (packet, form) = self.compressor.on_packet(now, queued.flow, seq, queued.packet);
+        let (packet, form) = self.compressor.on_packet(now, (queued.flow, seq), queued.packet, self.room);
         Some(Bound {
             packet,
             form,
@@ -445,6 +445,7 @@ impl Outbound {
 
     fn abandon(&mut self, bound: &Bound) {
         self.stats.abandoned += 1;
+        self.compressor.on_abandoned(bound.flow, bound.seq);
         if self.abandoned.len() < AGAIN_MAX {
             self.abandoned.push_back((bound.flow, bound.seq));
         }

@@ -143,9 +143,9 @@ pub struct Params {
 /// What the ends of a session tell each other under its control keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// The router wants this channel (again). `join` grows with every new join of the channel. `mtu`: the largest IP
-    /// packet of its path, in both directions.
-    Join { channel: u8, join: u32, number: u32, mtu: u16 },
+    /// The router wants this channel (again). `join` grows with every new join of the channel. `room`: bytes of an
+    /// inner packet that fit into one datagram on its path, as far as the router knows.
+    Join { channel: u8, join: u32, number: u32, room: u16 },
     /// The proxy has it; `address` is where the join came from.
     Joined { channel: u8, join: u32, number: u32, address: SocketAddr },
     /// The router's half for key generation `generation`.
@@ -322,11 +322,11 @@ impl Control {
     /// Appends the message.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Control::Join { channel, join, number, mtu } => {
+            Control::Join { channel, join, number, room } => {
                 out.extend_from_slice(&[JOIN, *channel]);
                 put_u24(out, *join);
                 put_u24(out, *number);
-                out.extend_from_slice(&mtu.to_be_bytes());
+                out.extend_from_slice(&room.to_be_bytes());
                 out.resize(out.len() + ADDRESS_LEN, 0);
             }
             Control::Joined { channel, join, number, address } => {
@@ -347,7 +347,7 @@ impl Control {
     pub fn decode(plain: &[u8]) -> Result<Control, Short> {
         let mut r = Reader::new(plain);
         Ok(match r.u8()? {
-            JOIN => Control::Join { channel: r.u8()?, join: r.u24()?, number: r.u24()?, mtu: r.u16()? },
+            JOIN => Control::Join { channel: r.u8()?, join: r.u24()?, number: r.u24()?, room: r.u16()? },
             JOINED => Control::Joined {
                 channel: r.u8()?,
                 join: r.u24()?,
@@ -506,7 +506,7 @@ mod tests {
     #[test]
     fn every_sealed_part_comes_back() {
         for control in [
-            Control::Join { channel: 3, join: 0x0a0b0c, number: 1, mtu: 1_492 },
+            Control::Join { channel: 3, join: 0x0a0b0c, number: 1, room: 1_432 },
             Control::Joined { channel: 3, join: 9, number: 1, address: "192.0.2.1:70".parse().unwrap() },
             Control::Joined { channel: 3, join: 9, number: 1, address: "[2001:db8::1]:7".parse().unwrap() },
             Control::Rekey { generation: 1, share: [1; 32] },
@@ -530,7 +530,7 @@ mod tests {
     #[test]
     fn an_answer_is_never_longer_than_its_question() {
         let (mut join, mut joined) = (Vec::new(), Vec::new());
-        Control::Join { channel: 3, join: 1, number: 1, mtu: 1_500 }.encode(&mut join);
+        Control::Join { channel: 3, join: 1, number: 1, room: 1_440 }.encode(&mut join);
         let address = "[2001:db8::1]:7".parse().unwrap();
         Control::Joined { channel: 3, join: 1, number: 1, address }.encode(&mut joined);
         assert!(joined.len() <= join.len());

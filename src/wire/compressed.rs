@@ -11,8 +11,8 @@
 //! |---|---|---|
 //! | traffic class | 1 | as in the context |
 //! | IPv4 identification | 2 | one more for each packet; or, told by a bit, as in the context |
-//! | TCP sequence number | 4 | a payload like the context's for each packet |
-//! | TCP acknowledgement number | 4 | as in the context |
+//! | TCP sequence number | 2 or 6 | behind the context's payload, and one like this packet's for each between |
+//! | TCP acknowledgement number | 2 or 6 | as in the context |
 //! | TCP flags | 1 | as in the context; PSH has a bit of its own |
 //! | TCP window | 2 | as in the context |
 //! | TCP time stamps | 2 + 2 | always there, as differences: equal packets make equal datagrams, for the kernel's trains |
@@ -36,10 +36,10 @@ pub struct Context {
     payload: u32,
 }
 
-/// Bytes that are left of the headers of a full TCP segment at most, while its connection sends one way: the two at the
-/// beginning, IPv4's identification, time stamps, checksum.
-pub const fn full_header_len(is_v4: bool, has_stamps: bool) -> usize {
-    2 + if is_v4 { 2 } else { 0 } + if has_stamps { 4 } else { 0 } + 2
+/// Bytes that are left of the headers of a full TCP segment at most, as a rule: the two at the beginning, time stamps,
+/// checksum, and one field of two bytes: IPv4's identification, or how far the acknowledgement number has moved.
+pub const fn full_header_len(has_stamps: bool) -> usize {
+    2 + 2 + if has_stamps { 4 } else { 0 } + 2
 }
 
 /// Bits of a context's number.
@@ -106,7 +106,6 @@ impl Context {
         let mut r = Reader::new(&packet.bytes);
         let (number, what) = (r.u8()?, r.u8()?);
         let own = self.parts.read(&self.header);
-        let stepped = |by: u32| (steps as u32).wrapping_mul(by);
         let mut fields = own;
         fields.class = if what & CLASS != 0 { r.u8()? } else { own.class };
         fields.id = match what & (ID | ID_SAME) {
@@ -114,9 +113,11 @@ impl Context {
             ID => r.u16()?,
             _ => own.id,
         };
+        let mut seq = Distance::Short(0);
         if self.parts.is_tcp {
-            fields.seq = if what & SEQ != 0 { r.u32()? } else { own.seq.wrapping_add(stepped(self.payload)) };
-            fields.ack = if what & ACK != 0 { r.u32()? } else { own.ack };
+            seq = if what & SEQ != 0 { Distance::read(&mut r)? } else { seq };
+            let ack = if what & ACK != 0 { Distance::read(&mut r)? } else { Distance::Short(0) };
+            fields.ack = ack.from(|by| own.ack.wrapping_add(by));
             fields.flags = if what & FLAGS != 0 { r.u8()? } else { own.flags };
             fields.flags ^= if number & PSH_DIFFERS != 0 { PSH } else { 0 };
             fields.window = if what & WINDOW != 0 { r.u16()? } else { own.window };
@@ -127,6 +128,7 @@ impl Context {
         }
         let sum = if what & SUM != 0 { Some(r.u16()?) } else { None };
         let payload = r.rest();
+        fields.seq = seq.from(|by| self.next_seq(own.seq, steps, payload.len()).wrapping_sub(by));
         fields.sum = sum.unwrap_or_else(|| self.pseudo_sum(payload.len()));
         let len = self.parts.end + payload.len();
         if len > PACKET_MAX {
@@ -163,9 +165,11 @@ impl Context {
         differs(head, ID_SAME, !is_next && f.id == own.id, &[]);
         differs(head, ID, !is_next && f.id != own.id, &f.id.to_be_bytes());
         if self.parts.is_tcp {
-            let next = own.seq.wrapping_add((steps as u32).wrapping_mul(self.payload));
-            differs(head, SEQ, f.seq != next, &f.seq.to_be_bytes());
-            differs(head, ACK, f.ack != own.ack, &f.ack.to_be_bytes());
+            let next = self.next_seq(own.seq, steps, payload);
+            let (bytes, len) = distance(next, f.seq, f.seq);
+            differs(head, SEQ, f.seq != next, &bytes[..len]);
+            let (bytes, len) = distance(f.ack, own.ack, f.ack);
+            differs(head, ACK, f.ack != own.ack, &bytes[..len]);
             let changed = f.flags ^ own.flags;
             // The decompressor turns PSH around after this.
             differs(head, FLAGS, changed & !PSH != 0, &[f.flags ^ (changed & PSH)]);
@@ -184,6 +188,12 @@ impl Context {
         differs(head, SUM, !is_known, &f.sum.to_be_bytes());
         head.bytes[1] = what;
         Some(())
+    }
+
+    /// The sequence number of a packet with so much payload, if those between were like it.
+    fn next_seq(&self, own: u32, steps: i32, payload: usize) -> u32 {
+        let between = (steps as u32).wrapping_sub(1).wrapping_mul(payload as u32);
+        own.wrapping_add(self.payload).wrapping_add(between)
     }
 
     /// The header with these fields, for so much payload; the rest is the context's.
@@ -227,6 +237,43 @@ impl Context {
         let addresses = if is_v4 { &self.header[12..20] } else { &self.header[8..40] };
         let length = (end - transport + payload) as u32;
         folded(summed(addresses) + u32::from(if is_tcp { TCP } else { UDP }) + length)
+    }
+}
+
+/// How far a number is from where it is looked for, or the number itself.
+enum Distance {
+    Short(u32),
+    Number(u32),
+}
+
+impl Distance {
+    fn read(r: &mut Reader<'_>) -> Result<Distance, Short> {
+        Ok(match r.u16()? {
+            DISTANCE_LONG => Distance::Number(r.u32()?),
+            short => Distance::Short(u32::from(short)),
+        })
+    }
+
+    fn from(self, near: impl FnOnce(u32) -> u32) -> u32 {
+        match self {
+            Distance::Short(by) => near(by),
+            Distance::Number(number) => number,
+        }
+    }
+}
+
+/// From `from` up to `to` in two bytes; where that is too far, a mark and `number`.
+fn distance(to: u32, from: u32, number: u32) -> ([u8; 6], usize) {
+    let mut bytes = [0xff; 6];
+    match u16::try_from(to.wrapping_sub(from)).ok().filter(|short| *short != DISTANCE_LONG) {
+        Some(short) => {
+            put16(&mut bytes, 0, short);
+            (bytes, 2)
+        }
+        None => {
+            put32(&mut bytes, 2, number);
+            (bytes, 6)
+        }
     }
 }
 
@@ -355,7 +402,9 @@ const STAMPS: [u8; 4] = [1, 1, 8, 10];
 /// IPv6 and the longest TCP header.
 const HEADER_MAX: usize = IPV6 + 60;
 /// All fields.
-const COMPRESSED_MAX: usize = 2 + 1 + 2 + 4 + 4 + 1 + 2 + 4 + 2;
+const COMPRESSED_MAX: usize = 2 + 1 + 2 + 6 + 6 + 1 + 2 + 4 + 2;
+/// A distance that two bytes cannot say: the number follows.
+const DISTANCE_LONG: u16 = 0xffff;
 const PACKET_MAX: usize = 65_535;
 
 #[cfg(test)]
@@ -407,17 +456,21 @@ mod tests {
     #[test]
     fn a_full_segment_of_a_download_has_no_more_left_than_is_promised() {
         for (v6, stamps) in [(false, false), (false, true), (true, false), (true, true)] {
-            let segment = |n: u16| {
-                let fields = (0, n, 1_000 + u32::from(n) * 1_400, 50, 0x10, 500);
-                Packet { checksum: Checksum::Complete, ..made(v6, false, stamps, fields, 1_400) }
+            let segment = |id: u16, seq: u32, ack: u32, payload: usize| {
+                let fields = (0, id, seq, ack, 0x10, 500);
+                Packet { checksum: Checksum::Complete, ..made(v6, false, stamps, fields, payload) }
             };
-            let context = Context::of(&segment(0).bytes).unwrap();
-            // The identification counts the packets of all of the host's connections.
-            let full = context.compress(5, 7, &segment(7 * 3)).map(|p| p.len() - 1_400);
-            assert_eq!(full, Some(full_header_len(!v6, stamps) + 4), "the number is not as predicted");
-            let next = context.compress(5, 7, &segment(7)).map(|p| p.len() - 1_400);
-            let id = if v6 { 0 } else { 2 };
-            assert_eq!(next, Some(full_header_len(!v6, stamps) - id));
+            // The context may be an acknowledgement alone, or a short record.
+            for first in [0, 200, 1_400] {
+                let context = Context::of(&segment(0, 1_000, 50, first).bytes).unwrap();
+                let seq = 1_000 + first as u32 + 6 * 1_400;
+                let left =
+                    |id, ack| context.compress(5, 7, &segment(id, seq, ack, 1_400)).map(|p| p.len() - 1_400);
+                let most = full_header_len(stamps);
+                assert_eq!(left(7, 50), Some(most - 2), "all as predicted");
+                assert_eq!(left(7, 50 + 60_000), Some(most), "something was sent the other way");
+                assert_eq!(left(900, 50), Some(if v6 { most - 2 } else { most }), "a host's counter");
+            }
         }
     }
 

@@ -153,6 +153,9 @@ impl Endpoint {
                 None => _ = self.edges.remove(&hash),
             }
         }
+        while let Some(p) = self.ack_floor.poll_due(t) {
+            out.push(Output::Deliver(p));
+        }
         while let Some(mut p) = self.inbound.poll_deliver() {
             let edges = &self.edges;
             if let Some(hash) = self.ack_windows.on_packet(&mut p, |hash| edges.get(&hash).copied()) {
@@ -160,19 +163,14 @@ impl Endpoint {
             }
             out.extend(self.ack_floor.on_packet(t, p).map(Output::Deliver));
         }
-        while let Some(p) = self.ack_floor.poll_due(t) {
-            out.push(Output::Deliver(p));
-        }
     }
 
     /// When `run` has to be called again, if nothing else happens.
     pub fn deadline(&self) -> Option<u64> {
-        let own = [self.outbound.poll_timeout(), self.inbound.poll_timeout()];
+        let own = [self.outbound.poll_timeout(), self.inbound.poll_timeout(), self.ack_floor.poll_timeout()];
         let channels = self.sending.iter().map(Sending::poll_timeout);
         let receivers = self.receiving.iter().map(Receiving::poll_timeout);
-        let held = self.ack_floor.poll_timeout();
-        let all = own.into_iter().chain(channels).chain(receivers).flatten().map(|d| d.0);
-        let first = all.chain(held).min()?;
+        let first = own.into_iter().chain(channels).chain(receivers).flatten().map(|d| d.0).min()?;
         Some(first.saturating_duration_since(self.base).as_nanos() as u64)
     }
 

@@ -120,8 +120,8 @@ pub struct Paths {
 
 struct Path {
     usable: bool,
-    /// Largest IP packet.
-    mtu: u16,
+    /// Bytes of an inner packet in a datagram.
+    room: u16,
     join: Join,
     /// When a join was last sent.
     asked_at: Option<Instant>,
@@ -147,12 +147,12 @@ enum Join {
 
 impl Paths {
     /// The proxy hears of it with the next join.
-    pub fn set_mtu(&mut self, channel: ChannelId, mtu: u16) {
-        self.path(channel).mtu = mtu;
+    pub fn set_room(&mut self, channel: ChannelId, room: u16) {
+        self.path(channel).room = room;
     }
 
     fn path(&mut self, channel: ChannelId) -> &mut Path {
-        let new = || Path { usable: false, mtu: PATH_MTU, join: Join::Out, asked_at: None, doubted: false };
+        let new = || Path { usable: false, room: ROOM_MAX, join: Join::Out, asked_at: None, doubted: false };
         self.paths.entry(channel).or_insert_with(new)
     }
 
@@ -238,7 +238,7 @@ impl Paths {
             local_number: local,
             remote_number,
             remote,
-            mtu: path.mtu,
+            room: path.room,
             sealer,
             opener,
         })
@@ -271,7 +271,7 @@ impl Paths {
                 let Some(number) = live.next_join_number() else { continue };
                 (*join, *local) = (number, fresh);
             }
-            let request = Control::Join { channel: channel.0, join: *join, number: *local, mtu: path.mtu };
+            let request = Control::Join { channel: channel.0, join: *join, number: *local, room: path.room };
             transmits.push_back((channel, live.keys.seal(&request)));
         }
     }
@@ -338,8 +338,8 @@ impl Path {
     }
 }
 
-/// Of a path of which nothing else is known.
-const PATH_MTU: u16 = 1_500;
+/// Of a path of which nothing is known: the proxy goes by what it knows itself.
+const ROOM_MAX: u16 = u16::MAX;
 /// Sends of one join before it gets a new number.
 const SENDS_PER_JOIN: u32 = 3;
 /// A channel number has 24 bits.

@@ -105,8 +105,8 @@ pub struct Joined {
     pub remote_number: u32,
     /// At the proxy: where to send. At the router: its own address as the proxy sees it.
     pub remote: SocketAddr,
-    /// The largest IP packet of the path, as the router knows it.
-    pub mtu: u16,
+    /// Bytes of an inner packet that fit into a datagram, as far as the router knows.
+    pub room: u16,
     pub sealer: Sealer,
     pub opener: Opener,
 }

@@ -271,8 +271,8 @@ impl ProxySessions {
         live.heard = now;
         live.accept = None;
         match control {
-            Control::Join { channel, join, number, mtu } => {
-                self.on_join(from, router, ChannelId(channel), (join, mtu), number);
+            Control::Join { channel, join, number, room } => {
+                self.on_join(from, (router, ChannelId(channel), room), join, number);
             }
             Control::Rekey { generation, share } => {
                 let Some((answer, is_new)) = live.on_rekey(generation, &share, &mut self.rng) else { return };
@@ -300,9 +300,8 @@ impl ProxySessions {
     fn on_join(
         &mut self,
         from: SocketAddr,
-        router: usize,
-        channel: ChannelId,
-        (join, mtu): (u32, u16),
+        (router, channel, room): (usize, ChannelId, u16),
+        join: u32,
         remote_number: u32,
     ) {
         let fresh = self.free_number();
@@ -324,7 +323,7 @@ impl ProxySessions {
                     local_number: fresh,
                     remote_number,
                     remote: from,
-                    mtu,
+                    room,
                     sealer,
                     opener,
                 })));

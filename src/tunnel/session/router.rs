@@ -132,10 +132,10 @@ impl RouterSession {
         self.review(now);
     }
 
-    /// The largest IP packet that a channel's path takes; 1500 where nothing is said. The proxy hears of it when the
-    /// channel joins.
-    pub fn set_path_mtu(&mut self, channel: ChannelId, mtu: u16) {
-        self.paths.set_mtu(channel, mtu);
+    /// Bytes of an inner packet that fit into a datagram on a channel's path. The proxy hears of it when the channel
+    /// joins.
+    pub fn set_room(&mut self, channel: ChannelId, room: u16) {
+        self.paths.set_room(channel, room);
     }
 
     /// Tells the proxy that the router leaves. Send what `poll_transmit` then gives, and drop the machine.

@@ -738,8 +738,17 @@ fn refusals(log: &[Event]) -> Vec<Refusal> {
 fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
     match event {
         Event::Joined(joined) => {
-            let Joined { session, router, channel, local_number, remote_number, remote, mtu, sealer, opener } =
-                *joined;
+            let Joined {
+                session,
+                router,
+                channel,
+                local_number,
+                remote_number,
+                remote,
+                room,
+                sealer,
+                opener,
+            } = *joined;
             ends.insert(channel, (sealer, opener, 0));
             let (sealer, opener) = (Sealer::new(nobody(), 0, 0), opener_of_nobody());
             Event::Joined(Box::new(Joined {
@@ -749,7 +758,7 @@ fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
                 local_number,
                 remote_number,
                 remote,
-                mtu,
+                room,
                 sealer,
                 opener,
             }))
