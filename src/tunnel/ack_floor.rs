@@ -110,9 +110,10 @@ struct Row {
     entered: Option<Instant>,
     /// Acknowledgements keep their order: when the last leaves.
     last_due: Option<Instant>,
-    /// What the sender takes for its least round trip, and since when.
+    /// What the sender takes for its least round trip, and since when: it may have seen what came a little lower, or not.
     least: Duration,
     least_at: Option<Instant>,
+    lowered_at: Option<Instant>,
     probe: Probe,
     /// It was seen to measure, and times that it was not.
     is_measured: bool,
@@ -224,6 +225,7 @@ impl Row {
             last_due: None,
             least: Duration::MAX,
             least_at: None,
+            lowered_at: None,
             probe: Probe::default(),
             is_measured: false,
             misses: 0,
@@ -232,7 +234,7 @@ impl Row {
 
     /// The sender had nothing to send: what it takes for its least round trip then is old, or was measured without us.
     fn on_pause(&mut self, now: Instant) {
-        (self.least, self.least_at) = (Duration::MAX, Some(now));
+        (self.least, self.least_at, self.lowered_at) = (Duration::MAX, Some(now), Some(now));
         (self.probe, self.is_measured) = (Probe::default(), false);
     }
 
@@ -288,7 +290,9 @@ impl Row {
             if missed || rtt.saturating_mul(17) / 16 < self.least {
                 self.least_at = Some(now);
             }
-            self.least = if missed { rtt } else { self.least.min(rtt) };
+            if missed || rtt < self.least {
+                (self.least, self.lowered_at) = (rtt, Some(now));
+            }
             return;
         }
         if is_low && self.probe.seen.is_none() {
@@ -297,12 +301,12 @@ impl Row {
         let least = self.probe.least.map_or(rtt, |least| least.min(rtt));
         self.probe.least = Some(least);
         let is_over = !is_low && self.probe.seen.is_some_and(|at| now > at + PROBE_TIME);
-        let is_missed = since > PROBE_LATEST;
+        let is_missed = self.lowered_at.is_none_or(|at| now > at + PROBE_LATEST);
         if is_over || is_missed {
             self.misses += u32::from(is_missed && !is_over);
             self.is_measured |= is_over;
             self.least = if is_over { least } else { self.least };
-            self.least_at = Some(now);
+            (self.least_at, self.lowered_at) = (Some(now), Some(now));
         }
     }
 }
@@ -344,9 +348,9 @@ const STEP_TIME: Duration = Duration::from_millis(1);
 const RISE_MAX: u32 = 1 << 30;
 /// As many as other tables of connections have.
 const ROWS: usize = 4_096;
-/// Entries that wait to be taken, and of one connection in flight: 24 KiB each, for 4 MB of data.
+/// Entries that wait to be taken, and of one connection in flight: 192 KiB, for 32 MB of data.
 const READY_MAX: usize = 1_024;
-const ENTRIES_MAX: usize = 1_024;
+const ENTRIES_MAX: usize = 8_192;
 /// Connections known at a time; one that was silent for so long gives its place to a new one.
 const CONNECTIONS_MAX: usize = 128;
 const IDLE: Duration = Duration::from_secs(5);
