@@ -94,6 +94,9 @@ const TUNNEL_METRICS: &[Metric<TunnelRow>] = &[
     ("split_total", "counter", "Packets sent in two halves, as they do not fit into a datagram.", |t| {
         t.outbound.split.to_string()
     }),
+    ("unjoined_total", "counter", "Halves of packets whose other half did not come.", |t| {
+        t.inbound.unjoined.to_string()
+    }),
     ("unreadable_total", "counter", "Compressed packets whose context was missing.", |t| {
         t.inbound.unreadable.to_string()
     }),

@@ -171,6 +171,8 @@ pub struct InboundRow {
     pub gaps: u64,
     /// Compressed packets whose context was missing.
     pub unreadable: u64,
+    /// Halves whose other half did not come.
+    pub unjoined: u64,
     pub waiting_packets: u64,
     pub waiting_bytes: u64,
     pub wait_max_us: u64,
@@ -335,6 +337,7 @@ impl From<&InboundStats> for InboundRow {
             duplicates: s.duplicates,
             gaps: s.gaps,
             unreadable: s.unreadable,
+            unjoined: s.unjoined,
             waiting_packets: s.waiting_packets,
             waiting_bytes: s.waiting_bytes,
             wait_max_us: s.wait_max_us,

@@ -202,7 +202,11 @@ impl ControlRouter {
         let Some(link) = links.get_mut(usize::from(joined.channel.0)) else { return };
         let Some(channel) = link.channel.as_mut() else { return };
         log::debug!("{} has joined, seen by the proxy as {}", channel.name(), joined.remote);
-        self.device.fit(wiring.session.fit(joined.room));
+        let room = wiring.session.fit(joined.room);
+        if room > joined.room {
+            log::warn!("{}: its path takes less than 1280 bytes; larger packets get lost", channel.name());
+        }
+        self.device.fit(room);
         link.joined_room = Some(joined.room);
         let keys = Keys { sealer: joined.sealer, opener: joined.opener };
         if let Err(e) = channel.join(&self.hub, wiring, keys, link.config.rate_max) {

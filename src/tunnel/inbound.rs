@@ -81,6 +81,8 @@ pub struct InboundStats {
     pub gaps: u64,
     /// Compressed with a context that is not here.
     pub unreadable: u64,
+    /// Halves of packets whose other half did not come.
+    pub unjoined: u64,
     pub waiting_packets: u64,
     pub waiting_bytes: u64,
     /// Longest wait of a delivered packet over the last second, and the mean, microseconds.
@@ -252,7 +254,7 @@ impl Inbound {
 
     pub fn stats(&self) -> InboundStats {
         let (wait_max_us, wait_mean_us) = self.waits.max_and_mean();
-        InboundStats { wait_max_us, wait_mean_us, ..self.stats.clone() }
+        InboundStats { wait_max_us, wait_mean_us, unjoined: self.joiner.unjoined(), ..self.stats.clone() }
     }
 
     /// A packet's context is not here: it is lost, and the peer has to send whole ones. Unless it had come already, and

@@ -34,6 +34,7 @@ pub(super) struct Joiner {
     count: u64,
     bytes: usize,
     bytes_max: usize,
+    unjoined: u64,
 }
 
 struct Half {
@@ -47,7 +48,7 @@ struct Half {
 impl Joiner {
     /// `bytes_max`: of what waits.
     pub fn new(bytes_max: usize) -> Joiner {
-        Joiner { halves: HashMap::new(), order: BTreeMap::new(), count: 0, bytes: 0, bytes_max }
+        Joiner { halves: HashMap::new(), order: BTreeMap::new(), count: 0, bytes: 0, bytes_max, unjoined: 0 }
     }
 
     /// The packet that is complete now; `None` while its other half is missing.
@@ -87,9 +88,15 @@ impl Joiner {
         self.remove((flow, seq));
     }
 
+    /// Halves whose other one did not come in time, or was given up.
+    pub fn unjoined(&self) -> u64 {
+        self.unjoined
+    }
+
     fn remove(&mut self, key: (FlowTag, FlowSeq)) {
         if let Some(half) = self.halves.remove(&key) {
             self.order.remove(&half.came);
+            self.unjoined += u64::from(half.packet.is_some());
             self.bytes -= half.packet.map_or(0, |packet| packet.len()) + HALF_COST;
         }
     }
@@ -185,5 +192,7 @@ mod tests {
         assert!(arrive(&mut j, b.bound_at, &tail(998)).is_some());
         assert!(arrive(&mut j, b.bound_at + WAIT_MAX * 2, &tail(997)).is_none(), "too late");
         assert_eq!(j.halves.len(), 1, "what was before is too old");
+        // A thousand heads but the one that was joined, and the tail of the one that was given up.
+        assert_eq!(j.unjoined(), 999 + 1);
     }
 }
