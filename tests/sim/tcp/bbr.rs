@@ -312,7 +312,7 @@ impl Bbr {
 
     fn track_min_rtt(&mut self, now: u64, s: RateSample) {
         let expired = now > self.min_rtt_at + MIN_RTT_WINDOW;
-        if let Some(r) = s.rtt.filter(|&r| r <= self.min_rtt || expired) {
+        if let Some(r) = s.rtt.filter(|&r| r < self.min_rtt || expired) {
             self.min_rtt = r;
             self.min_rtt_at = now;
         }
