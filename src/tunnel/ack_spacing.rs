@@ -16,6 +16,8 @@
 //! A young connection may use a link much slower than the tunnel's fastest: its acknowledgements come as far apart as
 //! that link brings the data. One is held until its train is over, but no longer than an old
 //! one's; the first of a train leaves.
+//! The fast link would idle where a page's second flight calls for its third: of that flight's first train leave the first, the
+//! second, the fourth, the eighth and so on.
 //! The third makes it right for a slow start of any round trip: each round carries as much as all before it.
 //! It also lets the acknowledgements of a short transfer pass.
 //!
@@ -34,6 +36,8 @@ pub(super) struct Spacing {
     /// For the first acknowledgement of a train of a connection that carried little: it still waits for each of them.
     pub young: Duration,
     pub old: Duration,
+    /// The channels' shortest round trip, a lower bound of the connections'.
+    pub rtt: Duration,
 }
 
 impl Spacing {
@@ -49,7 +53,8 @@ impl Spacing {
                 spacing.min(SPACING_MAX)
             }
         };
-        Spacing { young: part(rtts.clone().min()), old: part(rtts.max()) }
+        let shortest = rtts.clone().min();
+        Spacing { young: part(shortest), old: part(rtts.max()), rtt: shortest.unwrap_or_default() }
     }
 }
 
@@ -76,6 +81,7 @@ struct Row {
     began: Option<Instant>,
     left_at: Option<Instant>,
     train: Train,
+    round: Round,
     /// Acknowledgements that came, up to `FREE`.
     count: u8,
     held: Option<Held>,
@@ -87,6 +93,14 @@ struct Train {
     /// When the newest came, and how far apart they come.
     came_at: Option<Instant>,
     apart: Duration,
+}
+
+/// The first train of a round trip.
+#[derive(Clone, Default)]
+struct Round {
+    began: Option<Instant>,
+    /// What had left before it; none: a later train.
+    left: Option<u32>,
 }
 
 #[derive(Clone)]
@@ -123,6 +137,9 @@ impl AckSpacing {
         let ack = WaitingAck::of(&flow).filter(|ack| ack.is_replaceable && rises(*ack));
         let began = *row.began.get_or_insert(now);
         let is_first = row.train.on_ack(now);
+        if is_first {
+            row.round.on_train(now, row.left, spacing.rtt);
+        }
         let slow_start = SLOW_START.max(spacing.old * SLOW_START_SPACINGS);
         let apart = match row.total {
             ..YOUNG_BYTES if is_first && row.total < YOUNG_BYTES / 2 => spacing.young,
@@ -139,7 +156,9 @@ impl AckSpacing {
             return [before, self.let_go(now, index, packet, flow)];
         };
         let told = ack.number.wrapping_sub(row.left);
-        if u64::from(told) * SHARE >= row.total {
+        let is_young = (FIRST_FLIGHT..YOUNG_BYTES).contains(&row.total);
+        let is_early = is_young && row.round.is_second(row.left, told);
+        if u64::from(told) * SHARE >= row.total || is_early {
             let needless = self.take(index);
             self.replaced += u64::from(needless.is_some());
             return [None, self.let_go(now, index, packet, flow)];
@@ -215,6 +234,21 @@ impl Train {
     }
 }
 
+impl Round {
+    fn on_train(&mut self, now: Instant, left: u32, rtt: Duration) {
+        let is_first = self.began.is_none_or(|at| now > at + rtt * 4 / 5);
+        self.left = is_first.then_some(left);
+        if is_first {
+            self.began = Some(now);
+        }
+    }
+
+    /// Whether an acknowledgement tells of twice what the first of the round did; once.
+    fn is_second(&mut self, left: u32, told: u32) -> bool {
+        self.left.take_if(|before| left != *before && told >= left.wrapping_sub(*before) * 2).is_some()
+    }
+}
+
 impl Row {
     fn note(&mut self, number: u32) {
         let rise = number.wrapping_sub(self.number);
@@ -232,6 +266,8 @@ const SPACING_MAX: Duration = Duration::from_millis(60);
 const RISE_MAX: u32 = 1 << 30;
 /// A connection that carried less than this is young: a web object. Source: `youth.rs`, 80 packets.
 const YOUNG_BYTES: u64 = 110_000;
+/// Ten packets (RFC 6928). HyStart looks at what comes behind them.
+const FIRST_FLIGHT: u64 = 14_000;
 /// A train ends when nothing came for so many times what its acknowledgements are apart. Source: 180 random sets of
 /// links, where slow starts on a 1 Mbit/s link beside one of 46 Mbit/s ended at 24 packets: 0.956 before, 0.960 with this
 /// (those sets 25 to 42, 75 to 121, and 111 to 144 Mbit/s).
@@ -302,7 +338,7 @@ mod tests {
         let mut bench = Bench::new();
         (0..u32::from(FREE)).for_each(|n| assert_eq!(bench.ack(n * 24, 1, 1_000 + n * 2_776).len(), 1));
         // Each 24 ms one, twelve in a round trip; the fastest link's spacing would be 2 ms, all links' 100 ms.
-        let apart = Spacing { young: MS * 2, old: MS * 100 };
+        let apart = Spacing { young: MS * 2, old: MS * 100, rtt: MS * 6 };
         let mut left = 0;
         for n in 4..16 {
             left += bench.due(n * 24).len() + bench.ack_with(n * 24, 1_000 + n * 2_776, apart).len();
@@ -372,7 +408,7 @@ mod tests {
 
         /// The numbers of what leaves.
         fn push(&mut self, ms: u32, packet: &[u8]) -> Vec<u32> {
-            self.push_with(ms, packet, Spacing { young: self.apart, old: self.apart })
+            self.push_with(ms, packet, Spacing { young: self.apart, old: self.apart, rtt: self.apart * 3 })
         }
 
         fn push_with(&mut self, ms: u32, packet: &[u8], spacing: Spacing) -> Vec<u32> {
