@@ -103,9 +103,10 @@ impl Lane {
     /// How long a packet of `bytes` bound now would wait in the link.
     fn queue(&self, bytes: u64) -> Duration {
         let rate = self.speed();
-        let ahead = rate.time_for(self.row.bytes_in_flight + self.waiting() + bytes);
+        let ahead = rate.time_for(self.row.bytes_in_flight + self.waiting());
         let seen = if self.row.bytes_in_flight > 0 { self.row.queue_delay / 2 } else { Duration::ZERO };
-        ahead.saturating_sub(self.row.min_rtt).max(seen)
+        // Its own time is not in the least round trip, which small packets have found.
+        ahead.saturating_sub(self.row.min_rtt).max(seen) + rate.time_for(bytes)
     }
 
     /// When it would arrive, microseconds on the receiver's clock minus ours.

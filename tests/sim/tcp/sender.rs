@@ -190,7 +190,7 @@ impl Sender {
             limited: false,
             edge: WINDOW / u64::from(mss),
             control,
-            ts_recent: 0,
+            ts_recent: (now / MS) as u32,
             retransmits: 0,
             timeouts: 0,
             undos: 0,
