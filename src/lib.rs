@@ -100,8 +100,8 @@
 //!   the downlink, would set the pace. *And each connection sends only a few in a round trip*
 //!   (`tunnel/ack_spacing.rs`): HyStart ended slow starts at a tenth of the links' rate.
 //! - *A BBR sender's least round trip is made longer than the path* (`tunnel/ack_floor.rs`): twice its product with the rate is all
-//!   that such a sender keeps in flight, less than a radio link's standstill takes. Then it sinks slowly, so that the sender does
-//!   not stop every ten seconds to measure it.
+//!   that such a sender keeps in flight, less than a radio link's standstill takes. Then it becomes slowly shorter, so that
+//!   the sender does not stop every ten seconds to measure it.
 //! - *A hole in a TCP flow is held for 600 ms of standstill, not of age, and longer where the links' round trip is*
 //!   (`tunnel/inbound.rs`): while a slow link sends
 //!   again what a dead one took with it, nothing is given up.

@@ -16,8 +16,8 @@
 //! A young connection may use a link much slower than the tunnel's fastest: its acknowledgements come as far apart as
 //! that link brings the data. One is held until its train is over, but no longer than an old
 //! one's; the first of a train leaves.
-//! The fast link would idle where a page's second flight calls for its third: of that flight's first train leave the first, the
-//! second, the fourth, the eighth and so on.
+//! The fast link would idle where a page's second flight calls for its third: of the first train in a round trip a second
+//! one leaves as soon as it tells of twice as much as the first.
 //! The third makes it right for a slow start of any round trip: each round carries as much as all before it.
 //! It also lets the acknowledgements of a short transfer pass.
 //!
@@ -245,7 +245,11 @@ impl Round {
 
     /// Whether an acknowledgement tells of twice what the first of the round did; once.
     fn is_second(&mut self, left: u32, told: u32) -> bool {
-        self.left.take_if(|before| left != *before && told >= left.wrapping_sub(*before) * 2).is_some()
+        let second = |before: &mut u32| {
+            let first = left.wrapping_sub(*before);
+            (1..RISE_MAX).contains(&first) && u64::from(told) >= u64::from(first) * 2
+        };
+        self.left.take_if(second).is_some()
     }
 }
 
@@ -266,7 +270,9 @@ const SPACING_MAX: Duration = Duration::from_millis(60);
 const RISE_MAX: u32 = 1 << 30;
 /// A connection that carried less than this is young: a web object. Source: `youth.rs`, 80 packets.
 const YOUNG_BYTES: u64 = 110_000;
-/// Ten packets (RFC 6928). HyStart looks at what comes behind them.
+/// Ten packets (RFC 6928): from there to `YOUNG_BYTES` a second one leaves early. Source: the rig, two-unequal, 100 kB over
+/// CUBIC 92.6, with this 92.3 ms, over BBR 108.3, 107.4; the simulator, CUBIC on 180 random sets 0.989, 0.994. With as many
+/// more as double what was told, 92.0 and 107.8 ms, but 0.976.
 const FIRST_FLIGHT: u64 = 14_000;
 /// A train ends when nothing came for so many times what its acknowledgements are apart. Source: 180 random sets of
 /// links, where slow starts on a 1 Mbit/s link beside one of 46 Mbit/s ended at 24 packets: 0.956 before, 0.960 with this
@@ -346,6 +352,27 @@ mod tests {
         assert!((2..6).contains(&left), "{left}");
         // The round is over: the last one does not wait for the next.
         assert_eq!(bench.due(16 * 24 + 80).len(), 1);
+    }
+
+    #[test]
+    fn a_second_one_of_a_pages_second_flight_leaves_early_but_not_of_a_later_train() {
+        let flight = |b: &mut Bench, ms, from: u32, n: u32| -> Vec<u32> {
+            (0..n).flat_map(|n| b.ack(ms, 1, from + n * 1_430)).collect()
+        };
+        let mut bench = Bench::new();
+        flight(&mut bench, 0, 0, 12);
+        bench.due(10);
+        assert_eq!(flight(&mut bench, 20, 17_160, 5), [17_160, 20_020]);
+        bench.due(25);
+        // Another train, and in it one that is older than what left.
+        assert_eq!(flight(&mut bench, 31, 24_310, 3), [24_310]);
+        bench.ack(31, 1, 20_020);
+        bench.ack(31, 1, 28_600);
+        // A first flight has none.
+        let mut first = Bench::new();
+        flight(&mut first, 0, 0, 5);
+        first.due(10);
+        assert_eq!(flight(&mut first, 20, 7_150, 2), [7_150]);
     }
 
     #[test]

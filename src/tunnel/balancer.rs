@@ -79,29 +79,41 @@ impl Lane {
     /// simulator, 100 kB objects in city3, lte3, step: 269, 320, 276 ms with the pace alone, 265, 317, 258 with this, 95th
     /// percentile of lte3 538 and 484; twice the window's 262, 316, 276.
     pub fn speed(&self) -> Rate {
-        let by_window = Rate::from_bytes(self.row.cwnd, self.row.min_rtt.max(Duration::from_millis(1)));
         // A link with little in flight is not at its limit, whatever it delivered.
         let idle = self.row.bytes_in_flight + self.waiting() < self.row.cwnd / 4;
         if idle || self.row.capacity.0 == u64::MAX {
             // Radio links bring four packets at once and then none for a while.
-            let guess = match self.row.burst_rate.0 {
-                0 => by_window,
-                _ => self.row.burst_rate.min(by_window),
-            };
-            return self.row.rate.max(guess);
+            return self.row.rate.max(self.by_bursts().min(self.by_window()));
         }
         self.row.rate.max(Rate(RATE_FLOOR))
     }
 
-    /// Whether not even a few packets in a row have shown what the channel may bring.
-    pub fn is_unmeasured(&self) -> bool {
-        self.row.capacity.0 == u64::MAX && self.row.burst_rate.0 == 0
+    /// What the window lets through.
+    fn by_window(&self) -> Rate {
+        Rate::from_bytes(self.row.cwnd, self.row.min_rtt.max(Duration::from_millis(1)))
     }
 
-    /// The measured rate, or the guess where there is none.
+    /// The pace of a few packets in a row, if there were any.
+    fn by_bursts(&self) -> Rate {
+        if self.is_without_bursts() {
+            return self.by_window();
+        }
+        self.row.burst_rate
+    }
+
+    fn is_without_bursts(&self) -> bool {
+        self.row.burst_rate.0 == 0
+    }
+
+    /// Whether not even a few packets in a row have shown what the channel may bring.
+    pub fn is_unmeasured(&self) -> bool {
+        self.row.capacity.0 == u64::MAX && self.is_without_bursts()
+    }
+
+    /// The measured rate, or the pace of bursts where there is none: what the link may do once it is used.
     pub fn measured(&self) -> Rate {
         if self.row.capacity.0 == u64::MAX {
-            return self.speed();
+            return self.row.rate.max(self.by_bursts());
         }
         self.row.rate.max(Rate(RATE_FLOOR))
     }
@@ -111,7 +123,8 @@ impl Lane {
         let rate = self.speed();
         let ahead = rate.time_for(self.row.bytes_in_flight + self.waiting());
         let seen = if self.row.bytes_in_flight > 0 { self.row.queue_delay / 2 } else { Duration::ZERO };
-        // Its own time is not in the least round trip, which small packets have found.
+        // Its own time is not in the least round trip where small packets have found that; where there are none, a thin
+        // link counts as longer than it is.
         ahead.saturating_sub(self.row.min_rtt).max(seen) + rate.time_for(bytes)
     }
 
@@ -121,8 +134,8 @@ impl Lane {
     }
 
     /// How much later another channel may be, for a settled flow, rather than queue in this one.
-    fn fullness_us(&self, bytes: u64) -> i64 {
-        (self.queue(bytes).as_micros() as i64).saturating_mul(FULL_WEIGHT).min(OLD_EXTRA_US)
+    fn fullness_us(&self) -> i64 {
+        (self.queue(0).as_micros() as i64).saturating_mul(FULL_WEIGHT).min(OLD_EXTRA_US)
     }
 
     /// The arrival of a packet that has to wait until the window has room for it.
@@ -172,7 +185,7 @@ pub(super) fn choose(kind: Balancer, lanes: &mut [Lane], want: Want) -> Option<u
 /// ours. How fast a radio link empties that, nobody knows beforehand.
 pub(super) fn copies(lanes: &[Lane], want: Want, first: usize) -> [Option<usize>; 2] {
     let Some(second) = earliest(lanes, want, &[first]) else { return [None; 2] };
-    let doubtful = [first, second].iter().all(|&at| lanes[at].queue(want.bytes) > DOUBTFUL_QUEUE);
+    let doubtful = [first, second].iter().all(|&at| lanes[at].queue(0) > DOUBTFUL_QUEUE);
     let third = if doubtful { earliest(lanes, want, &[first, second]) } else { None };
     [Some(second), third]
 }
@@ -189,7 +202,7 @@ fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
     let all_held = lanes.iter().filter(|l| l.is_up()).all(|l| l.held);
     let usable = |l: &&Lane| l.is_up() && (all_held || !l.held) && want.may_use(l);
     let moves = |l: &Lane| if want.stay.is_some_and(|id| id != l.id()) { MOVE_US } else { 0 };
-    let full = |l: &Lane| if want.settled { l.fullness_us(want.bytes) } else { 0 };
+    let full = |l: &Lane| if want.settled { l.fullness_us() } else { 0 };
     let arrival = |l: &Lane| wrapped(l.arrival_with_credit_us(want.bytes), reference) + moves(l) + full(l);
     let best = lanes.iter().filter(usable).min_by_key(|l| arrival(l))?;
     let patience = best.speed().time_for(want.backlog).as_micros() as i64;

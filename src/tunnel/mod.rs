@@ -21,7 +21,7 @@
 //! | the second signal to a TCP flow | interval / sqrt(count): 0.947 | when its queue has passed: 0.951; a slow start's first after 100 ms: 0.957 |
 //! | what an inner TCP repeats | before its queue: RACK takes all that it overtakes for lost, 0.95 to 0.91 | in its turn |
 //! | patience for a slow link, seven scenarios, ten seeds | three backlogs: 0.950; one and at most 150, 80, 20 ms more: 0.951, 0.948, 0.956 | 40 ms more: 0.957 |
-//! | arrival at a channel without a measured rate | its measured rate: never chosen again | pace of a few packets in a row, or window / path |
+//! | arrival at a channel without a measured rate | its measured rate: never chosen again | pace of a few packets in a row, or window / path, whichever is less |
 //! | holding a link back | base delay and queue against the share, worth 2 s: car4, eight flows 0.86 | base delay alone, 5 s: 0.92; badlink held all the same |
 //! | a long link that loses 2 % (126 Mbit/s at 5 ms beside 11 at 300 ms) | used: 54 to 73 of 76 Mbit/s alone | the repair of losses counts as delay (`hold_back.rs`): 66 |
 //! | a link so long that the receiver's window carries less over all links than over the shorter ones (240 random sets) | used: 0.971 | held back (`hold_back.rs`): 0.975; where it happens 195 to 236, 184 to 280 Mbit/s |
