@@ -737,31 +737,11 @@ fn refusals(log: &[Event]) -> Vec<Refusal> {
 /// Takes the keys out of an event, which stays for the log with others that nobody uses.
 fn keep(event: Event, ends: &mut BTreeMap<ChannelId, End>) -> Event {
     match event {
-        Event::Joined(joined) => {
-            let Joined {
-                session,
-                router,
-                channel,
-                local_number,
-                remote_number,
-                remote,
-                room,
-                sealer,
-                opener,
-            } = *joined;
-            ends.insert(channel, (sealer, opener, 0));
-            let (sealer, opener) = (Sealer::new(nobody(), 0, 0), opener_of_nobody());
-            Event::Joined(Box::new(Joined {
-                session,
-                router,
-                channel,
-                local_number,
-                remote_number,
-                remote,
-                room,
-                sealer,
-                opener,
-            }))
+        Event::Joined(mut joined) => {
+            let sealer = std::mem::replace(&mut joined.sealer, Sealer::new(nobody(), 0, 0));
+            let opener = std::mem::replace(&mut joined.opener, opener_of_nobody());
+            ends.insert(joined.channel, (sealer, opener, 0));
+            Event::Joined(joined)
         }
         Event::Closed { .. } => {
             ends.clear();
