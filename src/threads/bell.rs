@@ -45,6 +45,11 @@ impl<T> BellQueue<T> {
         self.queue.try_send(message)
     }
 
+    /// Ends the wait of the reader.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Puts a message in and rings; waits for room.
     pub fn send_timeout(&self, message: T, time: Duration) -> Result<(), SendTimeoutError<T>> {
         let message = match self.try_send(message) {

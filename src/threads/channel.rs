@@ -79,7 +79,7 @@ impl Channel {
         let stop = Stop::default();
         let send = Send {
             id: self.id,
-            inbox: link.inbox(),
+            desk: link.desk(),
             sealer: keys.sealer,
             port: self.port.clone(),
             wiring: wiring.clone(),

@@ -3,9 +3,10 @@
 //! Every queue is bounded. Packets wait in the flow queues, before they are bound to a channel; the queues
 //! here hold what is on its way from one thread to the next within a millisecond.
 
-use super::bell::{bell_queue, BellInbox, BellQueue};
+use super::bell::{bell_queue, BellQueue};
 use super::desk::ReorderQueue;
 use super::reorder::NewInbound;
+use super::send::SendDesk;
 use super::stats::{SessionStats, Stats};
 use super::tun_read::NewOutbound;
 use super::Hub;
@@ -141,17 +142,25 @@ pub struct Wiring {
     pub links: Arc<[LinkQueue]>,
 }
 
+/// Who sends what is queued for a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentBy {
+    /// Who asks for it: for a few packets.
+    Caller,
+    Thread,
+}
+
 /// One channel's way to its sender.
 #[derive(Clone, Debug)]
 pub struct LinkQueue {
     queue: BellQueue<ToSend>,
-    inbox: BellInbox<ToSend>,
+    desk: Arc<SendDesk>,
 }
 
 impl LinkQueue {
     fn new() -> LinkQueue {
         let (queue, inbox) = bell_queue(LINK_MAX);
-        LinkQueue { queue, inbox }
+        LinkQueue { queue, desk: Arc::new(SendDesk::new(inbox)) }
     }
 
     /// Hands a message over without waiting; when the queue is full it is dropped and counted.
@@ -159,9 +168,9 @@ impl LinkQueue {
         count_full(stats, self.queue.try_send(message));
     }
 
-    /// The end for the sender's thread; a new thread goes on where the last one stopped.
-    pub fn inbox(&self) -> BellInbox<ToSend> {
-        self.inbox.clone()
+    /// Where the sender works; a new thread goes on where the last one stopped.
+    pub fn desk(&self) -> Arc<SendDesk> {
+        self.desk.clone()
     }
 }
 
@@ -187,10 +196,37 @@ impl Wiring {
         }
     }
 
-    /// Hands a run to a channel's sender; gives it back when there is no room.
-    pub fn send_run(&self, id: ChannelId, run: Run) -> Result<(), Run> {
+    /// As `send_link`, and sends at once what is queued there, unless somebody is at it.
+    pub fn send_link_now(&self, id: ChannelId, message: ToSend) {
+        match self.links.get(usize::from(id.0)) {
+            Some(link) => {
+                let sent = link.queue.put(message);
+                let is_in = sent.is_ok();
+                count_full(&self.stats, sent);
+                if is_in {
+                    link.desk.work_off();
+                } else {
+                    link.queue.ring();
+                }
+            }
+            None => self.stats.count(|c| c.queue_full += 1),
+        }
+    }
+
+    /// Sends what is queued for a channel: here and now, or by its thread.
+    pub fn see_to(&self, id: ChannelId, by: SentBy) {
+        if let Some(link) = self.links.get(usize::from(id.0)) {
+            match by {
+                SentBy::Caller => link.desk.work_off(),
+                SentBy::Thread => link.queue.ring(),
+            }
+        }
+    }
+
+    /// Hands a run to a channel's sender, who hears of it by `see_to`; gives it back when there is no room.
+    pub fn put_run(&self, id: ChannelId, run: Run) -> Result<(), Run> {
         let Some(link) = self.links.get(usize::from(id.0)) else { return Err(run) };
-        match link.queue.try_send(ToSend::Run(run)) {
+        match link.queue.put(ToSend::Run(run)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(ToSend::Run(run)) | TrySendError::Disconnected(ToSend::Run(run))) => {
                 Err(run)
@@ -248,10 +284,10 @@ mod tests {
     fn a_run_that_finds_no_room_comes_back() {
         let wiring = wiring(1);
         for _ in 0..LINK_MAX {
-            assert!(wiring.send_run(ChannelId(0), Vec::new()).is_ok());
+            assert!(wiring.put_run(ChannelId(0), Vec::new()).is_ok());
         }
-        assert!(wiring.send_run(ChannelId(0), Vec::new()).is_err());
-        assert!(wiring.send_run(ChannelId(1), Vec::new()).is_err(), "there is no second channel");
+        assert!(wiring.put_run(ChannelId(0), Vec::new()).is_err());
+        assert!(wiring.put_run(ChannelId(1), Vec::new()).is_err(), "there is no second channel");
         wiring.send_link(ChannelId(9), ToSend::Stop);
         assert_eq!(wiring.stats.process().queue_full, 1);
     }

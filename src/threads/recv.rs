@@ -240,11 +240,11 @@ impl Channel {
         // The writing to TUN may have taken its time, and an acknowledgement says how long it waited.
         let now = clock::now();
         if let Some(ack) = receiving.poll_ack(now) {
-            wiring.send_link(*id, ToSend::Frame(Frame::Ack(ack)));
+            wiring.send_link_now(*id, ToSend::Frame(Frame::Ack(ack)));
         }
         if let Some(ack) = receiving.poll_detour(now) {
             if let Some(other) = wiring.session.best(Some(*id)) {
-                wiring.send_link(other, ToSend::Frame(Frame::Ack(ack)));
+                wiring.send_link_now(other, ToSend::Frame(Frame::Ack(ack)));
             }
         }
         if now.saturating_duration_since(self.published) >= PUBLISH {

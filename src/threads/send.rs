@@ -7,7 +7,8 @@
 //! 5. send equal datagrams as one train,
 //! 6. give lost packets back to `tun-read` and publish the row.
 //!
-//! `Sending` decides all of it.
+//! `Sending` decides all of it. Who brings little does 2 to 6 itself, as waking this thread takes longer than that; whoever
+//! gets the lock works the queue off, and who does not leaves it to the holder, as at `desk.rs`.
 
 use super::bell::BellInbox;
 use super::clock;
@@ -18,6 +19,9 @@ use crate::crypto::aead::Sealer;
 use crate::io::udp::{Trouble, UdpPort};
 use crate::units::{ChannelId, PacketNumber, Returned};
 use crate::wire::header::{Kind, DATA_HEADER_LEN, OVERHEAD};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +29,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Send {
     pub id: ChannelId,
-    pub inbox: BellInbox<ToSend>,
+    pub desk: Arc<SendDesk>,
     pub sealer: Sealer,
     pub port: Arc<UdpPort>,
     pub wiring: Wiring,
@@ -35,15 +39,73 @@ pub struct Send {
 impl Send {
     /// Runs until the stop signal; then everything that is bound here goes back to be bound again.
     pub fn run(self, sending: Sending) {
+        let (desk, stop) = (self.desk.clone(), self.stop.clone());
         let train = Train::new(self.port.clone());
-        let mut sender =
-            Sender { own: self, sending, train, frames: Vec::new(), usable_again: None, changed: true };
-        while !sender.own.stop.is_set() {
-            let now = clock::now();
-            sender.advance(now);
-            sender.wait(now);
+        let watched = clock::now();
+        let sender =
+            Sender { own: self, sending, train, frames: Vec::new(), usable_again: None, changed: true, watched };
+        *desk.sender.lock() = Some(sender);
+        while !stop.is_set() {
+            desk.turn();
         }
-        sender.strand(clock::now());
+        let sender = desk.sender.lock().take();
+        if let Some(mut sender) = sender {
+            sender.strand(clock::now());
+        }
+    }
+}
+
+/// One channel's sender behind a lock, and the queue before it.
+pub struct SendDesk {
+    inbox: BellInbox<ToSend>,
+    /// None: the channel has no sender; what comes waits for the next one.
+    sender: Mutex<Option<Sender>>,
+}
+
+impl SendDesk {
+    /// Nobody sends yet.
+    pub fn new(inbox: BellInbox<ToSend>) -> SendDesk {
+        SendDesk { inbox, sender: Mutex::new(None) }
+    }
+
+    /// Works off what is queued, if nobody else is at it.
+    pub fn work_off(&self) {
+        for _ in 0..ROUNDS_MAX {
+            // Together with the one below: of one who puts in and finds it locked and one who unlocks and finds
+            // nothing, at least one sees what the other did.
+            fence(Ordering::SeqCst);
+            let Some(mut sender) = self.sender.try_lock() else { return };
+            let Some(own) = sender.as_mut() else { return };
+            let sooner = own.turn() < own.watched;
+            drop(sender);
+            if sooner {
+                self.inbox.ring();
+            }
+            fence(Ordering::SeqCst);
+            if self.inbox.is_empty() {
+                return;
+            }
+        }
+        self.inbox.ring();
+    }
+
+    /// Works off what is queued and due, then sleeps until there is more: one turn of the thread.
+    fn turn(&self) {
+        let mut sender = self.sender.lock();
+        let Some(own) = sender.as_mut() else { return };
+        let due = own.turn();
+        own.watched = due;
+        drop(sender);
+        fence(Ordering::SeqCst);
+        if self.inbox.is_empty() {
+            self.inbox.wait_until(due);
+        }
+    }
+}
+
+impl fmt::Debug for SendDesk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendDesk").finish_non_exhaustive()
     }
 }
 
@@ -56,9 +118,23 @@ struct Sender {
     usable_again: Option<Instant>,
     /// Whether the row has to be published.
     changed: bool,
+    /// When the thread looks by itself.
+    watched: Instant,
 }
 
 impl Sender {
+    /// Takes what is queued, does everything that is due; the next deadline.
+    fn turn(&mut self) -> Instant {
+        let now = clock::now();
+        for _ in 0..DRAIN_MAX {
+            let Some(message) = self.own.desk.inbox.try_iter().next() else { break };
+            self.take(now, message);
+        }
+        self.advance(now);
+        let timeouts = self.sending.poll_timeout().map(|(at, _)| at).into_iter().chain(self.usable_again);
+        timeouts.fold(now + PATIENCE, Instant::min)
+    }
+
     /// Everything that is due now.
     fn advance(&mut self, now: Instant) {
         if self.sending.poll_timeout().is_some_and(|(at, _)| at <= now) {
@@ -78,22 +154,6 @@ impl Sender {
             if told.wake {
                 self.own.wiring.tun_read.wake();
             }
-        }
-    }
-
-    /// The one place where the thread waits, unless there are messages.
-    fn wait(&mut self, now: Instant) {
-        let mut due = now + PATIENCE;
-        for at in self.sending.poll_timeout().map(|(at, _)| at).into_iter().chain(self.usable_again) {
-            due = due.min(at);
-        }
-        if self.own.inbox.is_empty() {
-            self.own.inbox.wait_until(due);
-        }
-        let now = clock::now();
-        for _ in 0..DRAIN_MAX {
-            let Some(message) = self.own.inbox.try_iter().next() else { break };
-            self.take(now, message);
         }
     }
 
@@ -153,7 +213,7 @@ impl Sender {
 
     /// Gives back what is bound to this channel: it will not leave here.
     fn strand(&mut self, now: Instant) {
-        let queued = self.own.inbox.try_iter().filter_map(|message| match message {
+        let queued = self.own.desk.inbox.try_iter().filter_map(|message| match message {
             ToSend::Run(run) => Some(run),
             _ => None,
         });
@@ -226,6 +286,8 @@ impl Train {
 
 /// Messages taken before anything is sent.
 const DRAIN_MAX: usize = 64;
+/// How often one who is not the thread goes on with what others brought before it calls the thread.
+const ROUNDS_MAX: usize = 4;
 /// Datagrams sent before messages are taken again.
 const TRANSMIT_MAX: usize = 256;
 /// Datagrams of one train: the kernel's limit (UDP_MAX_SEGMENTS).

@@ -9,7 +9,7 @@
 //! The balancer inside `Outbound` decides.
 
 use super::clock;
-use super::queues::{ToSend, ToTunRead, Wiring};
+use super::queues::{SentBy, ToSend, ToTunRead, Wiring};
 use super::stats::Stats;
 use super::stop::{Stop, PATIENCE};
 use crate::channel::row::SendRow;
@@ -19,7 +19,7 @@ use crate::io::tun::{ReadBuffer, Tun};
 use crate::tunnel::address::destination;
 use crate::tunnel::mss;
 use crate::tunnel::outbound::{Outbound, OutboundSettings};
-use crate::units::{Packet, Returned};
+use crate::units::{ChannelId, Packet, Returned};
 use crate::wire::frame::Frame;
 use crossbeam_channel::Receiver;
 use std::os::fd::AsFd;
@@ -54,6 +54,8 @@ struct Session {
     rows: Vec<SendRow>,
     version: u32,
     reported: Instant,
+    /// Channels that were given packets which nobody sees to yet.
+    unseen: Vec<ChannelId>,
 }
 
 impl TunRead {
@@ -167,13 +169,25 @@ impl Session {
 
     /// Hands out what has credit; true when there is nothing to do until something happens.
     fn hand_out(&mut self, now: Instant) -> bool {
+        let mut packets = 0;
         while let Some((id, run)) = self.outbound.poll_run(now) {
-            if let Err(run) = self.wiring.send_run(id, run) {
+            packets += run.len();
+            if let Err(run) = self.wiring.put_run(id, run) {
+                self.wiring.see_to(id, SentBy::Thread);
                 for bound in run {
                     self.outbound.handle_returned(now, Returned::Again(bound));
                 }
                 break;
             }
+            if packets > FEW {
+                self.wiring.see_to(id, SentBy::Thread);
+            } else if !self.unseen.contains(&id) {
+                self.unseen.push(id);
+            }
+        }
+        let by = if packets > FEW { SentBy::Thread } else { SentBy::Caller };
+        for id in self.unseen.drain(..) {
+            self.wiring.see_to(id, by);
         }
         while let Some((flow, seq)) = self.outbound.poll_abandoned() {
             if let Some(id) = self.wiring.session.best(None) {
@@ -210,6 +224,7 @@ fn take(now: Instant, sessions: &mut Vec<Session>, message: ToTunRead) {
             networks: new.networks,
             rows: Vec::new(),
             reported: now,
+            unseen: Vec::new(),
         }),
         ToTunRead::Close(id) => sessions.retain(|s| s.wiring.id != id),
     }
@@ -222,5 +237,7 @@ fn session_for<'s>(sessions: &'s mut [Session], packet: &Packet) -> Option<&'s m
 
 /// Packets read from TUN before runs are handed out.
 const BATCH_MAX: usize = 64;
+/// Packets handed out in one go that this thread sends itself; for more, a second core is worth a wake-up.
+const FEW: usize = 16;
 /// How often the figures are published.
 const REPORT: Duration = Duration::from_millis(100);
