@@ -26,6 +26,7 @@ pub struct Receiving {
     received_bytes: u32,
     /// Ack-eliciting datagrams not yet acknowledged, and when the first of them came.
     owed: u32,
+    owed_bytes: u32,
     owed_since: Instant,
     at_once: bool,
     last_ack: Option<Instant>,
@@ -48,6 +49,7 @@ impl Receiving {
             about_bytes: 0,
             received_bytes: 0,
             owed: 0,
+            owed_bytes: 0,
             owed_since: now,
             at_once: false,
             last_ack: None,
@@ -76,6 +78,7 @@ impl Receiving {
                 self.owed_since = now;
             }
             self.owed += 1;
+            self.owed_bytes = self.owed_bytes.saturating_add(wire_bytes);
             self.news_for_detour = true;
         }
     }
@@ -93,6 +96,7 @@ impl Receiving {
             return None;
         }
         self.owed = 0;
+        self.owed_bytes = 0;
         self.at_once = false;
         self.last_ack = Some(now);
         self.ack(now, false)
@@ -135,7 +139,7 @@ impl Receiving {
         if self.owed == 0 {
             return None;
         }
-        let wanted = if self.at_once || self.owed >= ACK_EVERY {
+        let wanted = if self.at_once || self.owed >= ACK_EVERY && self.owed_bytes >= 1_000 {
             self.owed_since
         } else {
             self.owed_since + ACK_DELAY_MAX

@@ -42,8 +42,15 @@ impl Send {
         let (desk, stop) = (self.desk.clone(), self.stop.clone());
         let train = Train::new(self.port.clone());
         let watched = clock::now();
-        let sender =
-            Sender { own: self, sending, train, frames: Vec::new(), usable_again: None, changed: true, watched };
+        let sender = Sender {
+            own: self,
+            sending,
+            train,
+            frames: Vec::new(),
+            usable_again: None,
+            changed: true,
+            watched,
+        };
         *desk.sender.lock() = Some(sender);
         while !stop.is_set() {
             desk.turn();
