@@ -121,6 +121,8 @@ struct Row {
     least_at: Option<Instant>,
     lowered_at: Option<Instant>,
     probe: Probe,
+    /// Since when next to nothing is in flight.
+    low_since: Option<Instant>,
     /// It was seen to measure, and times that it was not.
     is_measured: bool,
     misses: u32,
@@ -130,7 +132,7 @@ struct Row {
 #[derive(Default)]
 struct Probe {
     least: Option<Duration>,
-    seen: Option<Instant>,
+    is_seen: bool,
 }
 
 impl AckFloor {
@@ -237,6 +239,7 @@ impl Row {
             least_at: None,
             lowered_at: None,
             probe: Probe::default(),
+            low_since: None,
             is_measured: false,
             misses: 0,
         }
@@ -311,6 +314,9 @@ impl Row {
     fn on_leave(&mut self, now: Instant, rtt: Duration, ack: u32) {
         let in_flight = self.high.wrapping_sub(ack);
         let is_low = !(PROBE_BYTES..=RISE_MAX).contains(&in_flight);
+        self.low_since = is_low.then(|| self.low_since.unwrap_or(now));
+        // One acknowledgement that tells of everything, behind a link that stood still, is no measurement.
+        let is_low = self.low_since.is_some_and(|at| now >= at + LOW_TIME);
         let since = now.saturating_duration_since(*self.least_at.get_or_insert(now));
         if !self.is_probing(now) {
             self.probe = Probe::default();
@@ -328,12 +334,10 @@ impl Row {
             }
             return;
         }
-        if is_low && self.probe.seen.is_none() {
-            self.probe = Probe { seen: Some(now), least: None };
-        }
         let least = self.probe.least.map_or(rtt, |least| least.min(rtt));
-        self.probe.least = Some(least);
-        let is_over = !is_low && self.probe.seen.is_some_and(|at| now > at + PROBE_TIME);
+        let is_seen = self.probe.is_seen || is_low;
+        self.probe = Probe { least: Some(least), is_seen };
+        let is_over = is_seen && self.low_since.is_none();
         let is_missed = self.lowered_at.is_none_or(|at| now > at + PROBE_LATEST);
         if is_over || is_missed {
             self.misses = if is_over { 0 } else { self.misses + 1 };
@@ -377,8 +381,8 @@ const PEAK_KEEP: Duration = Duration::from_millis(1_500);
 const BEFORE_PROBE: Duration = Duration::from_millis(9_500);
 /// When it must have been measured.
 const PROBE_LATEST: Duration = Duration::from_secs(14);
-/// Longer than a measurement takes, 200 ms (`bbr_probe_rtt_mode_ms`).
-const PROBE_TIME: Duration = Duration::from_millis(250);
+/// Shorter than a measurement takes, 200 ms (`bbr_probe_rtt_mode_ms`).
+const LOW_TIME: Duration = Duration::from_millis(150);
 /// In flight meanwhile: four packets, with some room.
 const PROBE_BYTES: u32 = 8_000;
 /// A connection that has carried less has perhaps never filled the links.
