@@ -290,18 +290,23 @@ impl Row {
 
     /// Whether the sender may measure any moment.
     fn is_probing(&self, now: Instant) -> bool {
-        let is_old = self.least_at.is_some_and(|at| now >= at + BEFORE_PROBE);
+        let is_old = self.least_at.is_some_and(|at| now >= at + BEFORE_PROBE)
+            && (self.is_soon(now) || self.lowered_at.is_none_or(|at| now >= at + BEFORE_PROBE));
         is_old && self.carried > CARRIED_MIN && (self.is_measured || self.misses < MISSES_MAX)
     }
 
     /// A sender that does not measure at once would starve: its window is twice its path's.
     fn raise(&self, now: Instant) -> u32 {
-        let is_soon = self.least_at.is_none_or(|at| now < at + BEFORE_PROBE + RAISED_FOR);
-        if is_soon {
+        if self.is_soon(now) {
             RAISE
         } else {
             RAISE_LATE
         }
+    }
+
+    fn is_soon(&self, now: Instant) -> bool {
+        let since = |at: Option<Instant>| at.is_none_or(|at| (at + BEFORE_PROBE..at + BEFORE_PROBE + RAISED_FOR).contains(&now));
+        since(self.least_at) || since(self.lowered_at)
     }
 
     /// Whether the sender is shown a lower round trip, so that it does not measure.
