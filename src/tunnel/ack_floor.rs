@@ -295,7 +295,8 @@ impl Row {
         is_old && self.carried > CARRIED_MIN && (self.is_measured || self.misses < MISSES_MAX)
     }
 
-    /// A sender that does not measure at once would starve: its window is twice its path's.
+    /// A sender that does not measure at once would starve: its window is twice its path's. So the path is longest, and before
+    /// it must have measured it is longer at all, only at the two times that its last lower round trip makes likely.
     fn raise(&self, now: Instant) -> u32 {
         if self.is_soon(now) {
             RAISE
@@ -304,8 +305,11 @@ impl Row {
         }
     }
 
+    /// Whether a measurement is due that runs from either time.
     fn is_soon(&self, now: Instant) -> bool {
-        let since = |at: Option<Instant>| at.is_none_or(|at| (at + BEFORE_PROBE..at + BEFORE_PROBE + RAISED_FOR).contains(&now));
+        let since = |at: Option<Instant>| {
+            at.is_none_or(|at| (at + BEFORE_PROBE..at + BEFORE_PROBE + RAISED_FOR).contains(&now))
+        };
         since(self.least_at) || since(self.lowered_at)
     }
 
@@ -339,7 +343,8 @@ impl Row {
             }
             return;
         }
-        let least = self.probe.least.map_or(rtt, |least| least.min(rtt));
+        let begins = self.low_since == Some(now) && !self.probe.is_seen;
+        let least = self.probe.least.filter(|_| !begins).map_or(rtt, |least| least.min(rtt));
         let is_seen = self.probe.is_seen || is_low;
         self.probe = Probe { least: Some(least), is_seen };
         let is_over = is_seen && self.low_since.is_none();
@@ -386,7 +391,9 @@ const PEAK_KEEP: Duration = Duration::from_millis(1_500);
 const BEFORE_PROBE: Duration = Duration::from_millis(9_500);
 /// When it must have been measured.
 const PROBE_LATEST: Duration = Duration::from_secs(14);
-/// Shorter than a measurement takes, 200 ms (`bbr_probe_rtt_mode_ms`).
+/// Shorter than a measurement takes, 200 ms (`bbr_probe_rtt_mode_ms`), and longer than one acknowledgement that tells of
+/// everything lasts. Source: the simulator, twelve seeds of city3: taken for a measurement, such moments
+/// made three runs 0.89 to 0.91; the mean was 0.957, and is 0.968, the least 0.95.
 const LOW_TIME: Duration = Duration::from_millis(150);
 /// In flight meanwhile: four packets, with some room.
 const PROBE_BYTES: u32 = 8_000;
@@ -428,14 +435,42 @@ mod tests {
         assert_eq!(b.held_most, Duration::ZERO, "before it measures");
         b.run(9_400..10_200, 20, 200_000);
         // ProbeRTT: four packets in flight.
-        b.run(10_200..10_400, 20, 5_600);
+        b.run(10_200..10_550, 20, 5_600);
         assert_eq!(b.held_most, MS * 40, "three times the least");
-        b.run(10_400..13_000, 20, 300_000);
+        b.run(10_550..13_000, 20, 300_000);
         assert_eq!(b.rtt_least, MS * 60, "what it has measured");
         b.run(13_000..20_200, 20, 300_000);
-        b.run(20_200..20_400, 20, 5_600);
-        b.run(20_400..23_000, 20, 500_000);
+        b.run(20_200..20_550, 20, 5_600);
+        b.run(20_550..23_000, 20, 500_000);
         assert_eq!(b.rtt_least, FLOOR_MAX);
+    }
+
+    #[test]
+    fn one_acknowledgement_that_tells_of_everything_is_no_measurement() {
+        let mut b = Bench::new();
+        b.run(0..6_000, 20, 200_000);
+        // A link stood still: for a moment nothing is in flight.
+        b.run(6_000..6_100, 20, 5_600);
+        b.run(6_100..10_200, 20, 200_000);
+        b.run(10_200..10_550, 20, 5_600);
+        b.run(10_550..13_000, 20, 300_000);
+        assert_eq!(b.rtt_least, MS * 60, "the sender measures ten seconds after its least, not after that");
+    }
+
+    #[test]
+    fn between_the_times_at_which_it_may_measure_nothing_is_held() {
+        let mut b = Bench::new();
+        b.run(0..5_000, 40, 200_000);
+        // A little lower, which the sender may have seen, or not.
+        b.run(5_000..9_000, 39, 200_000);
+        for (ms, held) in [(9_600, 80), (11_500, 0), (13_500, 0), (14_700, 78), (16_500, 39), (17_500, 39)] {
+            b.run(ms - 100..ms + 200, 39, 200_000);
+            b.held_most = Duration::ZERO;
+            b.run(ms + 200..ms + 1_000, 39, 200_000);
+            let is_close = b.held_most.abs_diff(MS * held) <= MS * 3;
+            assert!(is_close, "at {ms}: {:?}", b.held_most);
+            b.run(ms + 1_000..ms + 1_100, 39, 200_000);
+        }
     }
 
     #[test]
@@ -452,8 +487,8 @@ mod tests {
         assert!(last < FLOOR_MIN && last > FLOOR_MIN - FLOOR_MIN / SINK * 2, "{last:?}");
         // Nothing lower for ten seconds.
         b.run(ms..ms + 9_000, 60, 500_000);
-        b.run(ms + 9_000..ms + 9_200, 60, 5_600);
-        b.run(ms + 9_200..ms + 11_000, 60, 500_000);
+        b.run(ms + 9_000..ms + 9_350, 60, 5_600);
+        b.run(ms + 9_350..ms + 11_000, 60, 500_000);
         assert_eq!(b.rtt_least, FLOOR_MAX);
     }
 
@@ -490,8 +525,8 @@ mod tests {
     fn who_has_little_in_flight_is_not_held() {
         let mut b = Bench::new();
         b.run(0..10_200, 40, 200_000);
-        b.run(10_200..10_400, 40, 5_600);
-        b.run(10_400..11_500, 40, 200_000);
+        b.run(10_200..10_550, 40, 5_600);
+        b.run(10_550..11_500, 40, 200_000);
         b.held_most = Duration::ZERO;
         b.run(11_500..13_200, 40, 20_000);
         b.held_most = Duration::ZERO;
@@ -513,8 +548,8 @@ mod tests {
     fn small_packets_after_a_download_are_not_held() {
         let mut b = Bench::new();
         b.run(0..10_200, 40, 200_000);
-        b.run(10_200..10_400, 40, 5_600);
-        b.run(10_400..11_500, 40, 200_000);
+        b.run(10_200..10_550, 40, 5_600);
+        b.run(10_550..11_500, 40, 200_000);
         b.run(11_500..11_700, 40, 0);
         // Nothing of it is named.
         b.acked += 100;
@@ -631,8 +666,8 @@ mod tests {
         fn with_floor() -> Bench {
             let mut b = Bench::new();
             b.run(0..10_200, 60, 200_000);
-            b.run(10_200..10_400, 60, 5_600);
-            b.run(10_400..11_500, 60, 500_000);
+            b.run(10_200..10_550, 60, 5_600);
+            b.run(10_550..11_500, 60, 500_000);
             assert_eq!(b.rtt_least, FLOOR_MAX);
             b
         }
