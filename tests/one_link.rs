@@ -216,8 +216,9 @@ fn a_step_of_the_base_delay_does_not_collapse_the_window() {
             (5_000_000.0, MS * if t.as_secs() < 8 || t.as_secs() >= 16 { 20 } else { 20 + step })
         });
         println!(
-            "+{step} ms: {:?}",
-            r.iter().map(|s| (s.used / s.offered * 100.0) as i32).collect::<Vec<_>>()
+            "+{step} ms: {:?} queues {:?}",
+            r.iter().map(|s| (s.used / s.offered * 100.0) as i32).collect::<Vec<_>>(),
+            r.iter().map(|s| s.queue_ms_max as i32).collect::<Vec<_>>()
         );
         // 80 ms more each way stall the channel first, and a starved one looks lumpy: it takes six seconds to believe.
         let settled = if step < 80 { 10 } else { 15 };

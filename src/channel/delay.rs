@@ -6,7 +6,7 @@
 //!   Quiet --q high though the window shrank--> Testing --rate followed the window--> base moved, Quiet
 //!                                                `--queue followed the window--> Quiet, not again for a while
 //!   Quiet --q keeps the window from growing for 1, 2, 4 ... s--> Testing (jitter that only ever adds looks like q)
-//!   Quiet --nothing near the base for 10 s, or the base fell far to a mean--> Draining --one round--> base = smallest owd of the drain
+//!   Quiet --nothing near the base for 10 s, or the base fell far to a mean, or in a drain--> Draining --one round--> base = smallest owd of the drain
 //! ```
 //! Why: a controller that believes an old base after the path has become longer (satellite,
 //! handover) takes the difference for a queue and starves itself (ALGORITHMS section 4.3, rules 5
@@ -52,7 +52,14 @@ pub enum Ask {
 enum Mode {
     Quiet,
     Testing { until: Instant, rate: Rate, queue_us: i64 },
-    Draining { until: Instant, ends: Instant, min_us: i64 },
+    Draining { until: Instant, ends: Instant, min_us: i64, from: Before },
+}
+
+/// Before a drain: the base, and the least delay of the last round trip or two.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    base_us: i64,
+    least_us: i64,
 }
 
 impl Delay {
@@ -112,13 +119,17 @@ impl Delay {
                     return self.rebase(now, self.recent[0].1.min(self.recent[1].1));
                 }
             }
-            Mode::Draining { until, ends, min_us } => {
+            Mode::Draining { until, ends, min_us, from } => {
                 let min_us = if now >= until { min_us.min(owd_us) } else { min_us };
-                self.mode = Mode::Draining { until, ends, min_us };
+                self.mode = Mode::Draining { until, ends, min_us, from };
                 if now >= ends {
                     self.leave(now, rtt);
                     self.near_base_at = now;
-                    if min_us != i64::MAX && min_us - self.base.us().unwrap_or(min_us) > DRAIN_NOISE_US {
+                    // A drain takes away a part of what it takes for the path: what it found may still be a queue.
+                    self.is_doubtful = from.base_us - self.base.us().unwrap_or(from.base_us) > DRAINED_US;
+                    // Where the delay rose, nothing was drained: the rate was taken for more than it is.
+                    let is_drained = min_us <= from.least_us + DRAIN_NOISE_US;
+                    if is_drained && min_us - self.base.us().unwrap_or(min_us) > DRAIN_NOISE_US {
                         return self.rebase(now, min_us);
                     }
                 }
@@ -167,7 +178,9 @@ impl Delay {
         if stale && !w.app_limited && now >= self.not_before {
             let until = now + rtt;
             let ends = until + (rtt / 2).max(Duration::from_millis(10));
-            self.mode = Mode::Draining { until, ends, min_us: i64::MAX };
+            let least_us = self.recent[0].1.min(self.recent[1].1);
+            let from = Before { base_us: self.base.us().unwrap_or(least_us), least_us };
+            self.mode = Mode::Draining { until, ends, min_us: i64::MAX, from };
             self.is_doubtful = false;
         }
     }
@@ -239,6 +252,8 @@ pub struct Window {
 const FALL_US: i64 = 12_000;
 /// A drain that sees the delay this close to the base leaves the base. A guess: twice a radio frame.
 const DRAIN_NOISE_US: i64 = 3_000;
+/// A drain that lowers the base by more is followed by another. Source: tests/one_link.rs, 80 ms more and less again each way.
+const DRAINED_US: i64 = 5_000;
 /// Growth of the queue that a push may bring by chance. Source: ALGORITHMS section 4.3, rule 5.
 const TEST_NOISE_US: i64 = 5_000;
 /// Shortest time of a high queue before it is doubted.
@@ -324,6 +339,34 @@ mod tests {
         assert_eq!(d.ask(), Ask::Drain);
         until_ask(&mut d, t, 24_000, window(70_000, 1_000_000), 100);
         assert_eq!(d.base_us(), 24_000);
+    }
+
+    #[test]
+    fn a_drain_in_which_the_delay_rose_proves_nothing() {
+        let t = Instant::now();
+        let mut d = Delay::new(t);
+        d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
+        let t = until_ask(&mut d, t, 26_000, window(100_000, 1_000_000), 5_000);
+        // The rate was taken for three times what it is, so the window did not shrink.
+        until_ask(&mut d, t, 90_000, window(300_000, 3_000_000), 100);
+        assert_eq!((d.ask(), d.base_us()), (Ask::Nothing, 20_000));
+    }
+
+    #[test]
+    fn a_drain_that_lowered_the_base_is_followed_by_another_until_one_does_not() {
+        let t = Instant::now();
+        let mut d = Delay::new(t);
+        d.on_sample(t, 20_000, RTT, window(100_000, 1_000_000));
+        let mut t = until_ask(&mut d, t, 26_000, window(100_000, 1_000_000), 5_000);
+        let w = window(70_000, 1_000_000);
+        for (owd, then) in [(12_000, 13_000), (6_000, 7_000)] {
+            t = until_ask(&mut d, t, owd, w, 100);
+            t = until_ask(&mut d, t, then, w, 200);
+            assert_eq!((d.ask(), d.base_us()), (Ask::Drain, owd));
+        }
+        t = until_ask(&mut d, t, 5_000, w, 100);
+        until_ask(&mut d, t, 5_000, w, 1_000);
+        assert_eq!((d.ask(), d.base_us()), (Ask::Nothing, 5_000));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The receiving half of one channel: what arrived, and when the sender is to be told.
 //!
-//! An acknowledgement is due after two packets or 5 ms, at once after a gap, and never so often
+//! An acknowledgement is due after two packets, unless they are small, or 5 ms, at once after a gap, and never so often
 //! that it takes more than 3 % of the return path (ALGORITHMS section 4.1: feedback every
 //! 5 / 20 / 50 ms gave 0.87 / 0.80 / 0.40 of the sum).
 //!
@@ -24,7 +24,7 @@ pub struct Receiving {
     about_at: Instant,
     about_bytes: u32,
     received_bytes: u32,
-    /// Ack-eliciting datagrams not yet acknowledged, and when the first of them came.
+    /// Ack-eliciting datagrams not yet acknowledged, their bytes, and when the first of them came.
     owed: u32,
     owed_bytes: u32,
     owed_since: Instant,
@@ -139,7 +139,7 @@ impl Receiving {
         if self.owed == 0 {
             return None;
         }
-        let wanted = if self.at_once || self.owed >= ACK_EVERY && self.owed_bytes >= 1_000 {
+        let wanted = if self.at_once || self.owed >= ACK_EVERY && self.owed_bytes >= ACK_BYTES {
             self.owed_since
         } else {
             self.owed_since + ACK_DELAY_MAX
@@ -164,6 +164,10 @@ impl Receiving {
 
 /// Ack-eliciting datagrams that make an acknowledgement due. Source: RFC 9000 section 13.2.2.
 const ACK_EVERY: u32 = 2;
+/// And their bytes, so that it takes one that is not small: a page's handshake is two small packets, and the feedback for them
+/// stood before what answers them. Source: the rig, 100 kB objects, two-unequal, 92.15 ms, with this 92.03; the simulator,
+/// seven recorded sets, one download 1.007, with this 1.014, eight 1.016, 1.020.
+const ACK_BYTES: u32 = 1_000;
 /// Longest that a single datagram waits for its acknowledgement. Source: ALGORITHMS section 4.1.
 const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
 /// Shortest time between two acknowledgements: at 100 Mbit/s one for eight packets.
@@ -198,6 +202,18 @@ mod tests {
         let ack = r.poll_ack(t).expect("due");
         assert_eq!(ack.ranges, vec![(PacketNumber(0), PacketNumber(2))]);
         assert_eq!(ack.received_bytes, 4500);
+    }
+
+    #[test]
+    fn small_packets_alone_are_acknowledged_after_5_ms_and_with_a_large_one_at_once() {
+        let (mut r, t) = receiving();
+        (0..5).for_each(|n| r.handle_datagram(t, PacketNumber(n), 100, true));
+        assert!(r.poll_ack(t).is_none());
+        assert!(r.poll_ack(t + ACK_DELAY_MAX).is_some());
+        let t = t + Duration::from_millis(20);
+        r.handle_datagram(t, PacketNumber(5), 100, true);
+        r.handle_datagram(t, PacketNumber(6), 1500, true);
+        assert!(r.poll_ack(t).is_some());
     }
 
     #[test]
