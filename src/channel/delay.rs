@@ -128,7 +128,7 @@ impl Delay {
                     // A drain takes away a part of what it takes for the path: what it found may still be a queue.
                     self.is_doubtful = from.base_us - self.base.us().unwrap_or(from.base_us) > DRAINED_US;
                     // Where the delay rose, nothing was drained: the rate was taken for more than it is.
-                    let is_drained = min_us <= from.least_us + DRAIN_NOISE_US;
+                    let is_drained = min_us <= from.least_us + ROSE_US;
                     if is_drained && min_us - self.base.us().unwrap_or(min_us) > DRAIN_NOISE_US {
                         return self.rebase(now, min_us);
                     }
@@ -202,6 +202,8 @@ impl Delay {
 
     /// After a stall or outage the delay says nothing for a while.
     pub fn on_disturbance(&mut self, now: Instant) {
+        // The drain has not answered what it was begun for.
+        self.is_doubtful |= matches!(self.mode, Mode::Draining { .. });
         self.mode = Mode::Quiet;
         self.high_since = None;
         self.not_before = now + TEST_PAUSE;
@@ -252,6 +254,9 @@ pub struct Window {
 const FALL_US: i64 = 12_000;
 /// A drain that sees the delay this close to the base leaves the base. A guess: twice a radio frame.
 const DRAIN_NOISE_US: i64 = 3_000;
+/// A delay that rose by more in a drain shows that there was none; less is jitter, as the drain is looked at for a shorter time.
+/// A guess: as far as `FALL_US`.
+const ROSE_US: i64 = 12_000;
 /// A drain that lowers the base by more is followed by another. Source: tests/one_link.rs, 80 ms more and less again each way.
 const DRAINED_US: i64 = 5_000;
 /// Growth of the queue that a push may bring by chance. Source: ALGORITHMS section 4.3, rule 5.

@@ -34,8 +34,11 @@ impl Pacer {
         self.tokens -= bytes as i64;
     }
 
-    /// When a datagram may leave that may not now.
+    /// When the next datagram may leave.
     pub fn next(&self) -> Instant {
+        if self.rate.0 == 0 {
+            return self.at;
+        }
         self.at + self.rate.time_for((-self.tokens).max(0) as u64 + 1) + SLACK
     }
 
@@ -64,6 +67,14 @@ const SLACK: Duration = Duration::from_micros(400);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_rate_nothing_waits() {
+        let t = Instant::now();
+        let mut p = Pacer::new(t);
+        (0..100).for_each(|_| p.on_sent(1_500));
+        assert!(p.may_send(t) && p.next() <= t);
+    }
 
     #[test]
     fn over_a_second_the_rate_is_kept() {

@@ -114,7 +114,7 @@ impl Channel {
         self.sender.as_ref().map(|s| &s.wiring)
     }
 
-    /// Ends the sender and waits for it, less than a millisecond as it never blocks: its number spaces and
+    /// Ends the sender and waits for it, some milliseconds at most as neither it nor who sends in its place blocks: its number spaces and
     /// its queue are then free for the next one.
     fn end_sender(&mut self) {
         if let Some(sender) = self.sender.take() {
@@ -122,6 +122,7 @@ impl Channel {
             sender.wiring.send_link(self.id, ToSend::Stop);
             if sender.thread.join().is_err() {
                 log::error!("the sender of {} has panicked", self.name);
+                sender.wiring.forget_sender(self.id);
             }
         }
     }

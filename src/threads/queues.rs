@@ -32,7 +32,7 @@ pub enum ToSend {
     Frame(Frame),
     /// The link is usable, or is not.
     Link(LinkState),
-    /// Look at the stop signal. Full: the thread is awake anyway.
+    /// Look at the stop signal. Full: the thread is called all the same.
     Stop,
 }
 
@@ -196,19 +196,10 @@ impl Wiring {
         }
     }
 
-    /// As `send_link`, and sends at once what is queued there, unless somebody is at it.
-    pub fn send_link_now(&self, id: ChannelId, message: ToSend) {
+    /// As `send_link`, but the sender hears of it by `see_to`.
+    pub fn put_link(&self, id: ChannelId, message: ToSend) {
         match self.links.get(usize::from(id.0)) {
-            Some(link) => {
-                let sent = link.queue.put(message);
-                let is_in = sent.is_ok();
-                count_full(&self.stats, sent);
-                if is_in {
-                    link.desk.work_off();
-                } else {
-                    link.queue.ring();
-                }
-            }
+            Some(link) => count_full(&self.stats, link.queue.put(message)),
             None => self.stats.count(|c| c.queue_full += 1),
         }
     }
@@ -220,6 +211,13 @@ impl Wiring {
                 SentBy::Caller => link.desk.work_off(),
                 SentBy::Thread => link.queue.ring(),
             }
+        }
+    }
+
+    /// Drops a channel's sender, whose thread is gone.
+    pub fn forget_sender(&self, id: ChannelId) {
+        if let Some(link) = self.links.get(usize::from(id.0)) {
+            link.desk.forget();
         }
     }
 
@@ -255,7 +253,7 @@ pub fn count_full<T>(stats: &Stats, sent: Result<(), TrySendError<T>>) {
     }
 }
 
-/// Messages that may wait for one sender: acknowledgements come every 5 ms or 2 packets.
+/// Messages that may wait for one sender: acknowledgements come every 5 ms or 2 full packets.
 const LINK_MAX: usize = 256;
 /// Messages that may wait for `tun-read`.
 pub const TUN_READ_MAX: usize = 512;

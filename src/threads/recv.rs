@@ -6,11 +6,12 @@
 //! 4. note the number for acknowledgement,
 //! 5. packets of all trains that are there go to the reorderer in one run, acknowledgements to the senders they
 //!    speak to,
-//! 6. give due acknowledgements of this channel to its sender, and a copy to the best other channel's.
+//! 6. give due acknowledgements of this channel to its sender, and a copy to the best other channel's; senders that are
+//!    idle are served here (`send.rs`).
 
 use super::clock;
 use super::moderation::Moderation;
-use super::queues::{ControlQueue, Heard, ToControl, ToReorder, ToSend, Wiring};
+use super::queues::{ControlQueue, Heard, SentBy, ToControl, ToReorder, ToSend, Wiring};
 use super::stats::Stats;
 use super::stop::{Stop, PATIENCE};
 use crate::channel::receiving::Receiving;
@@ -149,6 +150,8 @@ struct Channel {
     /// IP and UDP header of each datagram.
     outer: u32,
     run: Vec<Arrival>,
+    /// Channels whose senders were told something that nobody has seen to yet.
+    told: Vec<ChannelId>,
     /// Flows whose contexts the peer has lost.
     forgotten: Vec<FlowTag>,
     row: ReceiveRow,
@@ -164,6 +167,7 @@ impl Channel {
             incoming,
             outer,
             run: Vec::new(),
+            told: Vec::new(),
             forgotten: Vec::new(),
             row: ReceiveRow::default(),
             published: now,
@@ -219,13 +223,27 @@ impl Channel {
                     self.forgotten.push(flow);
                 }
             }
-            frame => pass_on(&self.incoming.wiring, frame),
+            Frame::Ack(ack) => {
+                let id = ChannelId(ack.channel);
+                self.incoming.wiring.put_link(id, ToSend::Ack(ack));
+                note(&mut self.told, id);
+            }
+            Frame::Abandon { flow, seq } => {
+                let wiring = &self.incoming.wiring;
+                wiring.reorder.try_send(ToReorder::Abandon(wiring.id, flow, seq));
+            }
+            // Ping asks for nothing but the acknowledgement; the session machine hears of leaving by itself.
+            Frame::Ping { .. } | Frame::Close => {}
         }
     }
 
     /// Hands over what was gathered, and what is due.
     fn flush(&mut self) {
         let Incoming { id, receiving, wiring, .. } = &mut self.incoming;
+        if self.run.len() > FEW {
+            // Writing them takes its time; the senders can go on meanwhile.
+            self.told.drain(..).for_each(|id| wiring.see_to(id, SentBy::Thread));
+        }
         // Before the acknowledgement leaves: what comes with a context that was acknowledged finds it, unless there was
         // no room for so long that the run was dropped.
         if !self.run.is_empty() {
@@ -240,13 +258,16 @@ impl Channel {
         // The writing to TUN may have taken its time, and an acknowledgement says how long it waited.
         let now = clock::now();
         if let Some(ack) = receiving.poll_ack(now) {
-            wiring.send_link_now(*id, ToSend::Frame(Frame::Ack(ack)));
+            wiring.put_link(*id, ToSend::Frame(Frame::Ack(ack)));
+            note(&mut self.told, *id);
         }
         if let Some(ack) = receiving.poll_detour(now) {
             if let Some(other) = wiring.session.best(Some(*id)) {
-                wiring.send_link_now(other, ToSend::Frame(Frame::Ack(ack)));
+                wiring.put_link(other, ToSend::Frame(Frame::Ack(ack)));
+                note(&mut self.told, other);
             }
         }
+        self.told.drain(..).for_each(|id| wiring.see_to(id, SentBy::Caller));
         if now.saturating_duration_since(self.published) >= PUBLISH {
             self.published = now;
             self.meter.update(now, &mut self.row);
@@ -258,15 +279,9 @@ impl Channel {
     }
 }
 
-/// Brings a frame to whom it speaks to.
-fn pass_on(wiring: &Wiring, frame: Frame) {
-    match frame {
-        Frame::Ack(ack) => wiring.send_link(ChannelId(ack.channel), ToSend::Ack(ack)),
-        Frame::Abandon { flow, seq } => {
-            wiring.reorder.try_send(ToReorder::Abandon(wiring.id, flow, seq));
-        }
-        // Ping asks for nothing but the acknowledgement; the session machine hears of leaving by itself.
-        Frame::Ping { .. } | Frame::Close | Frame::Forgotten { .. } => {}
+fn note(told: &mut Vec<ChannelId>, id: ChannelId) {
+    if !told.contains(&id) {
+        told.push(id);
     }
 }
 
@@ -286,6 +301,8 @@ impl Meter {
     }
 }
 
+/// Packets of a run behind which the senders do not wait, as for `desk.rs`.
+const FEW: usize = 16;
 /// Datagrams of one hand-over, about; more would only wait.
 const RUN_MAX: u32 = 128;
 /// Flows of one hand-over; what is beyond is told of again.

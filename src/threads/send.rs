@@ -25,7 +25,7 @@ use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the thread owns.
+/// What a channel's sender works with.
 #[derive(Debug)]
 pub struct Send {
     pub id: ChannelId,
@@ -40,23 +40,11 @@ impl Send {
     /// Runs until the stop signal; then everything that is bound here goes back to be bound again.
     pub fn run(self, sending: Sending) {
         let (desk, stop) = (self.desk.clone(), self.stop.clone());
-        let train = Train::new(self.port.clone());
-        let watched = clock::now();
-        let sender = Sender {
-            own: self,
-            sending,
-            train,
-            frames: Vec::new(),
-            usable_again: None,
-            changed: true,
-            watched,
-        };
-        *desk.sender.lock() = Some(sender);
+        desk.open(self, sending);
         while !stop.is_set() {
             desk.turn();
         }
-        let sender = desk.sender.lock().take();
-        if let Some(mut sender) = sender {
+        if let Some(mut sender) = desk.close() {
             sender.strand(clock::now());
         }
     }
@@ -75,6 +63,15 @@ impl SendDesk {
         SendDesk { inbox, sender: Mutex::new(None) }
     }
 
+    /// Puts a sender in.
+    fn open(&self, own: Send, sending: Sending) {
+        let train = Train::new(own.port.clone());
+        let watched = clock::now();
+        let (frames, usable_again, changed) = (Vec::new(), None, true);
+        let sender = Sender { own, sending, train, frames, usable_again, changed, watched };
+        *self.sender.lock() = Some(sender);
+    }
+
     /// Works off what is queued, if nobody else is at it.
     pub fn work_off(&self) {
         for _ in 0..ROUNDS_MAX {
@@ -83,7 +80,7 @@ impl SendDesk {
             fence(Ordering::SeqCst);
             let Some(mut sender) = self.sender.try_lock() else { return };
             let Some(own) = sender.as_mut() else { return };
-            let sooner = own.turn() < own.watched;
+            let sooner = own.turn(TRANSMIT_FEW) < own.watched;
             drop(sender);
             if sooner {
                 self.inbox.ring();
@@ -96,11 +93,21 @@ impl SendDesk {
         self.inbox.ring();
     }
 
+    /// Drops the sender: its thread ended without doing so.
+    pub fn forget(&self) {
+        self.close();
+    }
+
+    /// Takes the sender out; what comes from now on waits for the next one.
+    fn close(&self) -> Option<Sender> {
+        self.sender.lock().take()
+    }
+
     /// Works off what is queued and due, then sleeps until there is more: one turn of the thread.
     fn turn(&self) {
         let mut sender = self.sender.lock();
         let Some(own) = sender.as_mut() else { return };
-        let due = own.turn();
+        let due = own.turn(TRANSMIT_MAX);
         own.watched = due;
         drop(sender);
         fence(Ordering::SeqCst);
@@ -130,20 +137,20 @@ struct Sender {
 }
 
 impl Sender {
-    /// Takes what is queued, does everything that is due; the next deadline.
-    fn turn(&mut self) -> Instant {
+    /// Takes what is queued, does everything that is due, but for more than `most` datagrams; the next deadline.
+    fn turn(&mut self, most: usize) -> Instant {
         let now = clock::now();
         for _ in 0..DRAIN_MAX {
             let Some(message) = self.own.desk.inbox.try_iter().next() else { break };
             self.take(now, message);
         }
-        self.advance(now);
+        self.advance(now, most);
         let timeouts = self.sending.poll_timeout().map(|(at, _)| at).into_iter().chain(self.usable_again);
         timeouts.fold(now + PATIENCE, Instant::min)
     }
 
     /// Everything that is due now.
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant, most: usize) {
         if self.sending.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.sending.handle_timeout(now);
             self.changed = true;
@@ -152,7 +159,7 @@ impl Sender {
             self.usable_again = None;
             self.sending.handle_link(now, true);
         }
-        self.transmit(now);
+        self.transmit(now, most);
         self.give_back();
         if self.changed {
             self.changed = false;
@@ -171,14 +178,14 @@ impl Sender {
             ToSend::Ack(ack) => self.sending.handle_ack(now, &ack),
             ToSend::Frame(frame) => self.sending.handle_frame(frame),
             ToSend::Link(state) => self.sending.handle_link(now, state == LinkState::Usable),
-            // The thread looks at the stop signal as soon as it has taken what was queued.
+            // Whoever takes it: it was rung for, and the thread looks at the stop signal then.
             ToSend::Stop => {}
         }
     }
 
-    fn transmit(&mut self, now: Instant) {
+    fn transmit(&mut self, now: Instant, most: usize) {
         let mut trouble = None;
-        for _ in 0..TRANSMIT_MAX {
+        for _ in 0..most {
             let Some(transmit) = self.sending.poll_transmit(now) else { break };
             self.changed = true;
             let sent = match transmit {
@@ -220,6 +227,7 @@ impl Sender {
 
     /// Gives back what is bound to this channel: it will not leave here.
     fn strand(&mut self, now: Instant) {
+        self.own.wiring.session.clear_send(self.own.id);
         let queued = self.own.desk.inbox.try_iter().filter_map(|message| match message {
             ToSend::Run(run) => Some(run),
             _ => None,
@@ -230,7 +238,6 @@ impl Sender {
         }
         self.sending.handle_link(now, false);
         self.give_back();
-        self.own.wiring.session.clear_send(self.own.id);
         self.own.wiring.tun_read.wake();
     }
 }
@@ -293,8 +300,10 @@ impl Train {
 
 /// Messages taken before anything is sent.
 const DRAIN_MAX: usize = 64;
-/// How often one who is not the thread goes on with what others brought before it calls the thread.
+/// How often one who is not the thread goes on with what others brought before it calls the thread, as at `desk.rs`.
 const ROUNDS_MAX: usize = 4;
+/// Datagrams that one who is not the thread sends before it calls the thread: a short run, in halves.
+const TRANSMIT_FEW: usize = 32;
 /// Datagrams sent before messages are taken again.
 const TRANSMIT_MAX: usize = 256;
 /// Datagrams of one train: the kernel's limit (UDP_MAX_SEGMENTS).
@@ -303,3 +312,208 @@ const TRAIN_MAX: usize = 64;
 const TRAIN_BYTES_MAX: usize = 65_000;
 /// Time until a link that refused a datagram is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::super::bell::bell_queue;
+    use super::super::desk::{Exit, ReorderQueue};
+    use super::super::queues::{SentBy, WokenQueue};
+    use super::super::Hub;
+    use super::*;
+    use crate::channel::sending::SendingSettings;
+    use crate::crypto::aead::Suite;
+    use crate::crypto::generation::{End, Generation};
+    use crate::crypto::schedule::Chain;
+    use crate::io::poll::Waker;
+    use crate::io::tun::WriteReport;
+    use crate::io::udp::{UdpOptions, Wait, RECV_BUFFER_BYTES};
+    use crate::tunnel::session::SessionId;
+    use crate::units::{Bound, Class, FlowSeq, FlowTag, Form, Packet, Piece, Reason};
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    const ID: ChannelId = ChannelId(0);
+
+    #[test]
+    fn who_brings_a_short_run_sends_it() {
+        let bench = Bench::new();
+        bench.open();
+        bench.bring(3, SentBy::Caller);
+        assert_eq!(bench.heard(), 3);
+    }
+
+    #[test]
+    fn who_finds_it_locked_leaves_the_run_to_the_holder() {
+        let bench = Bench::new();
+        bench.open();
+        let desk = bench.desk();
+        let held = desk.sender.lock();
+        bench.bring(2, SentBy::Caller);
+        assert_eq!(bench.heard(), 0);
+        drop(held);
+        bench.bring(1, SentBy::Caller);
+        assert_eq!(bench.heard(), 3);
+    }
+
+    #[test]
+    fn what_comes_while_there_is_no_sender_waits_for_the_next_one() {
+        let bench = Bench::new();
+        bench.bring(2, SentBy::Caller);
+        bench.open();
+        bench.desk().work_off();
+        assert_eq!(bench.heard(), 2);
+        assert!(bench.desk().close().is_some());
+        bench.bring(2, SentBy::Caller);
+        assert_eq!(bench.heard(), 0);
+    }
+
+    #[test]
+    fn a_caller_that_leaves_something_to_do_calls_the_thread() {
+        let bench = Bench::new();
+        bench.open();
+        if let Some(sender) = bench.desk().sender.lock().as_mut() {
+            sender.watched = clock::now() + PATIENCE * 100;
+        }
+        bench.bring(1, SentBy::Caller);
+        // What was sent has to be acknowledged some day, which is before the thread looks by itself.
+        let began = clock::now();
+        bench.desk().inbox.wait_until(began + PATIENCE * 100);
+        assert!(clock::now() < began + PATIENCE * 50);
+    }
+
+    #[test]
+    fn a_caller_does_not_send_a_long_run_of_somebody_else() {
+        let bench = Bench::new();
+        bench.open();
+        if let Some(sender) = bench.desk().sender.lock().as_mut() {
+            for n in 0..60 {
+                sender.sending.handle_run(clock::now(), vec![bound(n)]);
+            }
+            let now = clock::now();
+            sender.turn(TRANSMIT_FEW);
+            assert!(sender.sending.poll_timeout().is_some_and(|(at, _)| at <= now + PATIENCE));
+        }
+        // And the question whether anybody is there.
+        assert_eq!(bench.heard(), TRANSMIT_FEW - 1);
+        bench.desk().turn();
+        assert_eq!(bench.heard(), 60 - (TRANSMIT_FEW - 1));
+    }
+
+    #[test]
+    fn callers_and_the_thread_send_each_packet_once() {
+        let bench = Bench::new();
+        let stop = Stop::default();
+        let thread = std::thread::spawn({
+            let (own, sending) = bench.sender(stop.clone());
+            move || own.run(sending)
+        });
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..60).for_each(|_| bench.bring(1, SentBy::Caller)));
+            }
+        });
+        let mut heard = 0;
+        while heard < 180 {
+            let more = bench.heard();
+            assert!(more > 0, "{heard} of 180");
+            heard += more;
+        }
+        stop.set();
+        bench.wiring.send_link(ID, ToSend::Stop);
+        thread.join().expect("sender");
+        assert_eq!((heard, bench.heard()), (180, 0));
+        assert!(bench.desk().sender.lock().is_none(), "nothing keeps what it worked with");
+    }
+
+    /// One channel over loopback, whose datagrams are counted.
+    struct Bench {
+        wiring: Wiring,
+        port: Arc<UdpPort>,
+        peer: UdpPort,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let waker = Arc::new(Waker::new().expect("waker"));
+            let stats = Arc::new(super::super::stats::Stats::new(1_500));
+            let hub = Hub {
+                stats: stats.clone(),
+                stop: Stop::default(),
+                tun_read: WokenQueue::new(waker.clone(), 1).0,
+                reorder: ReorderQueue::new(bell_queue(1), Arc::new(Nowhere), stats),
+                control: WokenQueue::new(waker, 1).0,
+                epoch: clock::now(),
+                hash_key: [1, 2],
+            };
+            let peer = UdpPort::listen(&UdpOptions::default()).expect("listen");
+            let to = peer.local_addr().expect("address").port();
+            let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), to);
+            let port = Arc::new(UdpPort::connect(to, &UdpOptions::default()).expect("connect"));
+            Bench { wiring: Wiring::new(&hub, SessionId(1), 1), port, peer }
+        }
+
+        fn desk(&self) -> Arc<SendDesk> {
+            self.wiring.links[0].desk()
+        }
+
+        fn sender(&self, stop: Stop) -> (Send, Sending) {
+            let chain = Chain::start(&[0; 32], &zeroize::Zeroizing::new([0; 32]));
+            let keys = Generation::first(&chain, Suite::ChaCha20Poly1305, End::Router);
+            let own = Send {
+                id: ID,
+                desk: self.desk(),
+                sealer: Sealer::new(keys, 0, 0),
+                port: self.port.clone(),
+                wiring: self.wiring.clone(),
+                stop,
+            };
+            let now = clock::now();
+            (own, Sending::new(now, SendingSettings::new(ID, now, 60)))
+        }
+
+        /// A sender without its thread.
+        fn open(&self) {
+            let (own, sending) = self.sender(Stop::default());
+            own.desk.clone().open(own, sending);
+        }
+
+        fn bring(&self, packets: u32, by: SentBy) {
+            for n in 0..packets {
+                self.wiring.put_run(ID, vec![bound(n)]).expect("room");
+            }
+            self.wiring.see_to(ID, by);
+        }
+
+        /// Datagrams that carry packets and came since the last call.
+        fn heard(&self) -> usize {
+            let mut buffer = vec![0; RECV_BUFFER_BYTES];
+            let mut count = 0;
+            while let Ok(Some(train)) = self.peer.recv(&mut buffer, Wait::AtMost(Duration::from_millis(50))) {
+                count += train.segments(&mut buffer).filter(|d| d.len() > 400).count();
+            }
+            count
+        }
+    }
+
+    fn bound(n: u32) -> Bound {
+        Bound {
+            packet: Packet::complete(&[0; 500]),
+            form: Form::Whole,
+            piece: Piece::All,
+            flow: FlowTag(7),
+            seq: FlowSeq(n),
+            class: Class::Bulk,
+            bound_at: clock::now(),
+            reason: Reason::First,
+            avoid: None,
+        }
+    }
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Exit for Nowhere {
+        fn write_batch(&self, _: &[Packet]) -> WriteReport {
+            WriteReport::default()
+        }
+    }
+}

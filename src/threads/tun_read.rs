@@ -4,7 +4,7 @@
 //! 2. take what was lost and the newest rows,
 //! 3. read TUN while the flow queues have room,
 //! 4. find the session by the inner destination address,
-//! 5. hand out runs as long as a channel has credit.
+//! 5. hand out runs as long as a channel has credit, and send them too if they are short (`send.rs`).
 //!
 //! The balancer inside `Outbound` decides.
 
@@ -74,7 +74,9 @@ impl TunRead {
             if readable == Readable::Yes && self.may_read(&sessions) {
                 readable = self.read(now, &mut sessions, &mut buffer, &mut packets);
             }
-            let calm = sessions.iter_mut().map(|s| s.hand_out(now)).fold(true, |all, one| all & one);
+            let mut given = 0;
+            let calm =
+                sessions.iter_mut().map(|s| s.hand_out(now, &mut given)).fold(true, |all, one| all & one);
             if calm && self.inbox.is_empty() && !(readable == Readable::Yes && self.may_read(&sessions)) {
                 readable = self.wait(now, &sessions, readable);
             }
@@ -167,11 +169,16 @@ impl Session {
         }
     }
 
-    /// Hands out what has credit; true when there is nothing to do until something happens.
-    fn hand_out(&mut self, now: Instant) -> bool {
-        let mut packets = 0;
+    /// Has sent what the channels were given.
+    fn see_to(&mut self, by: SentBy) {
+        self.unseen.drain(..).for_each(|id| self.wiring.see_to(id, by));
+    }
+
+    /// Hands out what has credit; true when there is nothing to do until something happens. `given` counts the packets of
+    /// all sessions.
+    fn hand_out(&mut self, now: Instant, given: &mut usize) -> bool {
         while let Some((id, run)) = self.outbound.poll_run(now) {
-            packets += run.len();
+            *given += run.len();
             if let Err(run) = self.wiring.put_run(id, run) {
                 self.wiring.see_to(id, SentBy::Thread);
                 for bound in run {
@@ -179,16 +186,16 @@ impl Session {
                 }
                 break;
             }
-            if packets > FEW {
-                self.wiring.see_to(id, SentBy::Thread);
-            } else if !self.unseen.contains(&id) {
+            if !self.unseen.contains(&id) {
                 self.unseen.push(id);
             }
+            if *given > FEW {
+                self.see_to(SentBy::Thread);
+            }
         }
-        let by = if packets > FEW { SentBy::Thread } else { SentBy::Caller };
-        for id in self.unseen.drain(..) {
-            self.wiring.see_to(id, by);
-        }
+        // The senders are told with their rows whether packets wait for credit.
+        self.wiring.session.set_waiting(self.outbound.is_waiting());
+        self.see_to(SentBy::Caller);
         while let Some((flow, seq)) = self.outbound.poll_abandoned() {
             if let Some(id) = self.wiring.session.best(None) {
                 self.wiring.send_link(id, ToSend::Frame(Frame::Abandon { flow, seq }));
@@ -200,7 +207,6 @@ impl Session {
         while let Some((hash, edge)) = self.outbound.poll_edge(now) {
             self.wiring.session.edges.set(hash, edge);
         }
-        self.wiring.session.set_waiting(self.outbound.is_waiting());
         if now.saturating_duration_since(self.reported) >= REPORT {
             self.reported = now;
             self.wiring.session.set_outbound(self.outbound.stats(), &self.outbound.held_back());
@@ -237,7 +243,7 @@ fn session_for<'s>(sessions: &'s mut [Session], packet: &Packet) -> Option<&'s m
 
 /// Packets read from TUN before runs are handed out.
 const BATCH_MAX: usize = 64;
-/// Packets handed out in one go that this thread sends itself; for more, a second core is worth a wake-up.
+/// Packets handed out in one go that this thread sends itself; for more, a second core is worth a wake-up, as for `desk.rs`.
 const FEW: usize = 16;
 /// How often the figures are published.
 const REPORT: Duration = Duration::from_millis(100);

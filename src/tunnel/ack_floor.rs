@@ -3,14 +3,15 @@
 //! Such a sender keeps twice its rate times its least round trip in flight, and a tenth of a second more. While a radio
 //! link stands still for longer than that, everything behind its packets waits for them, no acknowledgement goes
 //! back, and the sender stops, though the other links have room. It measures its least round trip once in ten seconds, with
-//! next to nothing in flight (ProbeRTT). From shortly before until then its acknowledgements leave for it as if
+//! next to nothing in flight (ProbeRTT). When it may do so its acknowledgements leave for it as if
 //! the path were three times as long, and afterwards none sooner than what it found: 150 ms at most.
 //! A measurement costs half a second of the links. It does not measure again while it sees lower round trips now and
 //! then: so its floor sinks a little every three seconds, and it measures once in a minute or two.
 //!
 //! ```text
-//!   least round trip not lowered for 9.5 s --> acknowledgements leave three least round trips after their data came, or later
-//!     next to nothing in flight (ProbeRTT), then more again --> the least of that time is the floor
+//!   9.5 s after a lower least round trip, and after one that was perhaps lower, for 1.5 s each
+//!              --> acknowledgements leave three least round trips after their data came, or later; after that two
+//!     next to nothing in flight (ProbeRTT) for 150 ms, then more again --> the least of that time is the floor
 //!       one part in 64 lower every 3 s, down to 100 ms; there, or where all packets queue for longer --> the next measurement
 //!     nothing of it in 14 s --> once more, then never: no such sender (CUBIC)
 //! ```
@@ -121,8 +122,9 @@ struct Row {
     least_at: Option<Instant>,
     lowered_at: Option<Instant>,
     probe: Probe,
-    /// Since when next to nothing is in flight.
+    /// Since when next to nothing is in flight, and behind which number it was so last.
     low_since: Option<Instant>,
+    low_ack: u32,
     /// It was seen to measure, and times that it was not.
     is_measured: bool,
     misses: u32,
@@ -132,6 +134,8 @@ struct Row {
 #[derive(Default)]
 struct Probe {
     least: Option<Duration>,
+    /// Next to nothing is in flight, or was; and for long enough.
+    is_begun: bool,
     is_seen: bool,
 }
 
@@ -173,6 +177,10 @@ impl AckFloor {
         }
         if is_behind(row.high, entry.end) {
             row.high = entry.end;
+        }
+        // What comes in behind an acknowledgement of everything is not told until the next leaves.
+        if (PROBE_BYTES * 2..RISE_MAX).contains(&row.high.wrapping_sub(row.low_ack)) {
+            row.low_since = None;
         }
     }
 
@@ -240,6 +248,7 @@ impl Row {
             lowered_at: None,
             probe: Probe::default(),
             low_since: None,
+            low_ack: end,
             is_measured: false,
             misses: 0,
         }
@@ -248,7 +257,7 @@ impl Row {
     /// The sender had nothing to send: what it takes for its least round trip then is old, or was measured without us.
     fn on_pause(&mut self, now: Instant) {
         (self.least, self.least_at, self.lowered_at) = (Duration::MAX, Some(now), Some(now));
-        (self.probe, self.is_measured) = (Probe::default(), false);
+        (self.probe, self.low_since, self.is_measured) = (Probe::default(), None, false);
     }
 
     /// When the newest data came in that is acknowledged for the first time.
@@ -291,7 +300,9 @@ impl Row {
     /// Whether the sender may measure any moment.
     fn is_probing(&self, now: Instant) -> bool {
         let is_old = self.least_at.is_some_and(|at| now >= at + BEFORE_PROBE)
-            && (self.is_soon(now) || self.lowered_at.is_none_or(|at| now >= at + BEFORE_PROBE));
+            && (self.is_soon(now)
+                || self.lowered_at.is_none_or(|at| now >= at + BEFORE_PROBE)
+                || self.probe.is_begun);
         is_old && self.carried > CARRIED_MIN && (self.is_measured || self.misses < MISSES_MAX)
     }
 
@@ -324,6 +335,7 @@ impl Row {
         let in_flight = self.high.wrapping_sub(ack);
         let is_low = !(PROBE_BYTES..=RISE_MAX).contains(&in_flight);
         self.low_since = is_low.then(|| self.low_since.unwrap_or(now));
+        self.low_ack = ack;
         // One acknowledgement that tells of everything, behind a link that stood still, is no measurement.
         let is_low = self.low_since.is_some_and(|at| now >= at + LOW_TIME);
         let since = now.saturating_duration_since(*self.least_at.get_or_insert(now));
@@ -346,7 +358,7 @@ impl Row {
         let begins = self.low_since == Some(now) && !self.probe.is_seen;
         let least = self.probe.least.filter(|_| !begins).map_or(rtt, |least| least.min(rtt));
         let is_seen = self.probe.is_seen || is_low;
-        self.probe = Probe { least: Some(least), is_seen };
+        self.probe = Probe { least: Some(least), is_begun: is_seen || self.low_since.is_some(), is_seen };
         let is_over = is_seen && self.low_since.is_none();
         let is_missed = self.lowered_at.is_none_or(|at| now > at + PROBE_LATEST);
         if is_over || is_missed {
@@ -449,9 +461,15 @@ mod tests {
     fn one_acknowledgement_that_tells_of_everything_is_no_measurement() {
         let mut b = Bench::new();
         b.run(0..6_000, 20, 200_000);
-        // A link stood still: for a moment nothing is in flight.
+        // A link stood still: for a moment nothing is in flight. And another twice, each told of by one acknowledgement.
         b.run(6_000..6_100, 20, 5_600);
-        b.run(6_100..10_200, 20, 200_000);
+        b.run(6_100..8_000, 20, 200_000);
+        for ms in [8_050, 8_250] {
+            b.acknowledge_all(ms);
+            b.enter_all(ms + 1, 200_000);
+        }
+        b.acknowledge_all(8_450);
+        b.run(8_450..10_200, 20, 200_000);
         b.run(10_200..10_550, 20, 5_600);
         b.run(10_550..13_000, 20, 300_000);
         assert_eq!(b.rtt_least, MS * 60, "the sender measures ten seconds after its least, not after that");
@@ -699,6 +717,24 @@ mod tests {
                     self.floor.on_entry(Entry { at: now, hash: self.hash, end: self.sent, is_syn: false });
                     self.way.push_back((ms + path, self.sent, ms));
                 }
+            }
+        }
+
+        /// All that is in flight is acknowledged in one.
+        fn acknowledge_all(&mut self, ms: u64) {
+            self.way.clear();
+            let packet = Packet::complete(&make::tcp4(1, 2, ACK, self.sent, &[], 0));
+            self.floor.on_packet(self.at(ms), packet);
+            while self.floor.poll_due(self.at(ms)).is_some() {}
+            self.acked = self.sent;
+        }
+
+        /// A window of data comes in at once.
+        fn enter_all(&mut self, ms: u64, window: u32) {
+            while self.sent - self.acked < window {
+                self.sent += 4_000;
+                let at = self.at(ms);
+                self.floor.on_entry(Entry { at, hash: self.hash, end: self.sent, is_syn: false });
             }
         }
 

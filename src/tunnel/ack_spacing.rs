@@ -17,8 +17,8 @@
 //! that link brings the data. One is held until its train is over, but no longer than an old
 //! one's; the first of a train leaves.
 //! The fast link would idle where a page's second flight calls for its third: of the first train in a round trip a second
-//! one leaves as soon as it tells of twice as much as the first, and in the second flight a third and a fourth like that:
-//! what one calls for lasts until the next.
+//! one leaves as soon as it tells of about twice as much as the first, and in the second flight a third and a fourth like that,
+//! twice the early one before: what one calls for lasts until the next.
 //! The third makes it right for a slow start of any round trip: each round carries as much as all before it.
 //! It also lets the acknowledgements of a short transfer pass.
 //!
@@ -100,7 +100,7 @@ struct Train {
 #[derive(Clone, Default)]
 struct Round {
     began: Option<Instant>,
-    /// What had left before it; none: a later train, or enough of them left early.
+    /// What had left before it; none: a later train.
     left: Option<u32>,
     /// How many left early, and what the last of them told.
     early: u8,
@@ -248,8 +248,8 @@ impl Round {
         }
     }
 
-    /// Whether an acknowledgement tells of about twice what the one before it in the round did; a few times. `total` is what
-    /// the connection carried.
+    /// Whether an acknowledgement tells of about twice what the last early one of the round did, or the first; a few times.
+    /// `total` is what the connection carried.
     fn is_early(&mut self, left: u32, told: u32, total: u64) -> bool {
         let Some(before) = self.left else { return false };
         let last = if self.early > 0 { self.told } else { left.wrapping_sub(before) };
@@ -390,6 +390,30 @@ mod tests {
         flight(&mut first, 0, 0, 5);
         first.due(10);
         assert_eq!(flight(&mut first, 20, 7_150, 2), [7_150]);
+    }
+
+    #[test]
+    fn in_a_pages_second_flight_four_leave_each_telling_of_twice_the_last_and_in_the_third_two() {
+        let mut bench = Bench::new();
+        let mut number = 0;
+        // Of each flight, how many segments those tell of that leave before the next flight.
+        let mut flight = |ms: u32, segments| {
+            bench.due(ms.saturating_sub(8));
+            let before = number;
+            let left: Vec<u32> = (0..segments)
+                .flat_map(|_| {
+                    number += 1_430;
+                    bench.ack(ms, 1, number)
+                })
+                .collect();
+            left.iter().map(|n| (n - before) / 1_430).collect::<Vec<_>>()
+        };
+        flight(0, 10);
+        // The third of all comes by itself after that.
+        assert_eq!(flight(20, 20), [1, 3, 7, 14]);
+        let third = flight(40, 40);
+        assert_eq!(third[..2], [1, 3]);
+        assert!(third.len() < 5, "{third:?}");
     }
 
     #[test]
