@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::io::control::{self, Control};
 use crate::io::{sys, IoFailure};
 
-/// One UDP socket, shared in an `Arc` by a sending and a receiving thread.
+/// One UDP socket, shared in an `Arc` by a receiving thread and whoever sends.
 #[derive(Debug)]
 pub struct UdpPort {
     socket: Socket,

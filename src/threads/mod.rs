@@ -3,7 +3,7 @@
 //! | thread | file | owns |
 //! |---|---|---|
 //! | `tun-read` | `tun_read.rs` | the sessions' `Outbound` |
-//! | `send-<link>` | `send.rs` | `Sending`, `Sealer` |
+//! | `send-<link>` | `send.rs` | `Sending`, `Sealer`, which short runs and feedback reach without it |
 //! | `recv-<link>` | `recv.rs` | `Opener`, `Receiving` |
 //! | `reorder` | `reorder.rs` | the sessions' `Inbound`, which short runs reach through `desk.rs` |
 //! | `control` | `control_router.rs`, `control_proxy.rs` | the session machine, `channel.rs` for the channels' threads |
@@ -12,7 +12,7 @@
 //! | `monitor` | `monitor.rs` | monitor file, status socket |
 //!
 //! They reach each other through bounded queues (`queues.rs`) and share the stats table (`stats.rs`), the
-//! edges of TCP connections (`edges.rs`) and the reorderer's desk alone.
+//! edges of TCP connections (`edges.rs`) and the senders' and the reorderer's desks alone.
 
 pub mod bell;
 pub mod channel;

@@ -1,6 +1,6 @@
 //! The stats table: what each thread knows, copied in by its owner and out by whoever wants to read.
 //!
-//! The only state that threads share. Its locks are held for a copy alone, never one inside another.
+//! Its locks are held for a copy alone, never one inside another; a sender's row is put in under the lock of its desk (`send.rs`).
 //! Not for: deciding anything.
 
 use super::channel::{OVERHEAD_V4, OVERHEAD_V6};
