@@ -8,6 +8,7 @@
 
 use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender, TryIter, TrySendError};
 use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,35 @@ impl<T> BellInbox<T> {
         self.bell.wait_until(due);
     }
 
+    /// Works off what is there in the place of the reader, a few times while there is more; then the reader is called.
+    ///
+    /// `once` does so under a lock that it has given back when it returns: none where it found it locked, else whether
+    /// the reader has to look sooner than it means to. Who finds it locked leaves what it put in to the holder.
+    pub fn work_off(&self, mut once: impl FnMut() -> Option<bool>) {
+        for _ in 0..ROUNDS_MAX {
+            // Together with the one below: of one who puts in and finds it locked and one who unlocks and finds
+            // nothing, at least one sees what the other did.
+            fence(Ordering::SeqCst);
+            let Some(sooner) = once() else { return };
+            if sooner {
+                self.ring();
+            }
+            fence(Ordering::SeqCst);
+            if self.is_empty() {
+                return;
+            }
+        }
+        self.ring();
+    }
+
+    /// As `wait_until`, unless something came before the lock of `work_off` was given back: for the reader.
+    pub fn rest_until(&self, due: Instant) {
+        fence(Ordering::SeqCst);
+        if self.is_empty() {
+            self.wait_until(due);
+        }
+    }
+
     /// Ends the wait of who waits here.
     pub fn ring(&self) {
         self.bell.ring();
@@ -119,6 +149,11 @@ impl Bell {
         *rung = false;
     }
 }
+
+/// How often one who is not the reader goes on with what others brought before it calls the reader.
+const ROUNDS_MAX: usize = 4;
+/// Packets of a run that whoever brings them works off itself; for more, a second core is worth a wake-up.
+pub const FEW: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@
 //!
 //! The queue alone decides about the order, so it does not matter who takes from it.
 
-use super::bell::{BellInbox, BellQueue};
+use super::bell::{BellInbox, BellQueue, FEW};
 use super::clock;
 use super::queues::{count_full, ToReorder};
 use super::reorder::Session;
@@ -20,7 +20,6 @@ use crate::units::Packet;
 use crossbeam_channel::SendTimeoutError;
 use parking_lot::Mutex;
 use std::fmt;
-use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,23 +105,11 @@ impl ReorderQueue {
 impl Desk {
     /// Works off what is queued, if nobody else is at it.
     fn work_off(&self) {
-        for _ in 0..ROUNDS_MAX {
-            // Together with the one below: of one who puts in and finds it locked and one who unlocks and finds
-            // nothing, at least one sees what the other did.
-            fence(Ordering::SeqCst);
-            let Some(mut work) = self.work.try_lock() else { return };
+        self.inbox.work_off(|| {
+            let mut work = self.work.try_lock()?;
             let due = self.advance(&mut work, clock::now());
-            let sooner = due.is_some_and(|due| due < work.watched);
-            drop(work);
-            if sooner {
-                self.inbox.ring();
-            }
-            fence(Ordering::SeqCst);
-            if self.inbox.is_empty() {
-                return;
-            }
-        }
-        self.inbox.ring();
+            Some(due.is_some_and(|due| due < work.watched))
+        });
     }
 
     /// Works off what is queued and due, then sleeps until there is more: one turn of `reorder`.
@@ -134,10 +121,7 @@ impl Desk {
         let watched = due.map_or(patience, |due| due.min(patience));
         work.watched = watched;
         drop(work);
-        fence(Ordering::SeqCst);
-        if self.inbox.is_empty() {
-            self.inbox.wait_until(watched);
-        }
+        self.inbox.rest_until(watched);
     }
 
     /// Takes messages, delivers what may leave; the next deadline.
@@ -201,10 +185,6 @@ impl fmt::Debug for Desk {
 
 /// Messages taken before anything is delivered: bounds the wait of the first.
 const DRAIN_MAX: usize = 32;
-/// Packets of a run that a receiver orders and writes itself; for more, a second core is worth a wake-up.
-const FEW: usize = 16;
-/// How often a receiver goes on with what others brought before it calls `reorder`.
-const ROUNDS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -215,7 +195,7 @@ mod tests {
     use crate::tunnel::inbound::{Arrival, InboundSettings};
     use crate::tunnel::session::SessionId;
     use crate::units::{ChannelId, FlowSeq, FlowTag, Form, Piece, Ticks};
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_receiver_writes_a_short_run_itself() {

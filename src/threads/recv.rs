@@ -9,6 +9,7 @@
 //! 6. give due acknowledgements of this channel to its sender, and a copy to the best other channel's; senders that are
 //!    idle are served here (`send.rs`).
 
+use super::bell::FEW;
 use super::clock;
 use super::moderation::Moderation;
 use super::queues::{ControlQueue, Heard, SentBy, ToControl, ToReorder, ToSend, Wiring};
@@ -301,8 +302,6 @@ impl Meter {
     }
 }
 
-/// Packets of a run behind which the senders do not wait, as for `desk.rs`.
-const FEW: usize = 16;
 /// Datagrams of one hand-over, about; more would only wait.
 const RUN_MAX: u32 = 128;
 /// Flows of one hand-over; what is beyond is told of again.

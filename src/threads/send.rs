@@ -10,7 +10,7 @@
 //! `Sending` decides all of it. Who brings little does 2 to 6 itself, as waking this thread takes longer than that; whoever
 //! gets the lock works the queue off, and who does not leaves it to the holder, as at `desk.rs`.
 
-use super::bell::BellInbox;
+use super::bell::{BellInbox, FEW};
 use super::clock;
 use super::queues::{LinkState, ToSend, Wiring};
 use super::stop::{Stop, PATIENCE};
@@ -21,7 +21,6 @@ use crate::units::{ChannelId, PacketNumber, Returned};
 use crate::wire::header::{Kind, DATA_HEADER_LEN, OVERHEAD};
 use parking_lot::Mutex;
 use std::fmt;
-use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,23 +73,11 @@ impl SendDesk {
 
     /// Works off what is queued, if nobody else is at it.
     pub fn work_off(&self) {
-        for _ in 0..ROUNDS_MAX {
-            // Together with the one below: of one who puts in and finds it locked and one who unlocks and finds
-            // nothing, at least one sees what the other did.
-            fence(Ordering::SeqCst);
-            let Some(mut sender) = self.sender.try_lock() else { return };
-            let Some(own) = sender.as_mut() else { return };
-            let sooner = own.turn(TRANSMIT_FEW) < own.watched;
-            drop(sender);
-            if sooner {
-                self.inbox.ring();
-            }
-            fence(Ordering::SeqCst);
-            if self.inbox.is_empty() {
-                return;
-            }
-        }
-        self.inbox.ring();
+        self.inbox.work_off(|| {
+            let mut sender = self.sender.try_lock()?;
+            let own = sender.as_mut()?;
+            Some(own.turn(TRANSMIT_FEW) < own.watched)
+        });
     }
 
     /// Drops the sender: its thread ended without doing so.
@@ -110,10 +97,7 @@ impl SendDesk {
         let due = own.turn(TRANSMIT_MAX);
         own.watched = due;
         drop(sender);
-        fence(Ordering::SeqCst);
-        if self.inbox.is_empty() {
-            self.inbox.wait_until(due);
-        }
+        self.inbox.rest_until(due);
     }
 }
 
@@ -300,10 +284,8 @@ impl Train {
 
 /// Messages taken before anything is sent.
 const DRAIN_MAX: usize = 64;
-/// How often one who is not the thread goes on with what others brought before it calls the thread, as at `desk.rs`.
-const ROUNDS_MAX: usize = 4;
 /// Datagrams that one who is not the thread sends before it calls the thread: a short run, in halves.
-const TRANSMIT_FEW: usize = 32;
+const TRANSMIT_FEW: usize = 2 * FEW;
 /// Datagrams sent before messages are taken again.
 const TRANSMIT_MAX: usize = 256;
 /// Datagrams of one train: the kernel's limit (UDP_MAX_SEGMENTS).

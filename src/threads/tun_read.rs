@@ -8,6 +8,7 @@
 //!
 //! The balancer inside `Outbound` decides.
 
+use super::bell::FEW;
 use super::clock;
 use super::queues::{SentBy, ToSend, ToTunRead, Wiring};
 use super::stats::Stats;
@@ -243,7 +244,5 @@ fn session_for<'s>(sessions: &'s mut [Session], packet: &Packet) -> Option<&'s m
 
 /// Packets read from TUN before runs are handed out.
 const BATCH_MAX: usize = 64;
-/// Packets handed out in one go that this thread sends itself; for more, a second core is worth a wake-up, as for `desk.rs`.
-const FEW: usize = 16;
 /// How often the figures are published.
 const REPORT: Duration = Duration::from_millis(100);
