@@ -36,6 +36,7 @@ simulate [options] SCENARIO...
   --try NAME=A,B,C    every run with each of these values
   --balancer B        adaptive (default) relative prio redundant
   --duration S        seconds of link time (default 20)
+  --after S           begin after a CUBIC transfer of S seconds and two of rest (default 0): a tunnel that knows its links
   --seed A,B          seeds (default 1); the table has a line for each
   --latency-us N      a thread's wake-up (default 50)
   --rig DIR           where scenarios/ and traces/ are (default ../shared/rig/bed)
@@ -61,6 +62,7 @@ struct Options {
     tried: Option<(String, Vec<String>)>,
     balancer: Balancer,
     seconds: f64,
+    after: f64,
     seeds: Vec<u64>,
     latency: u64,
     rig: String,
@@ -96,6 +98,7 @@ fn options() -> Result<Option<Options>, String> {
         tried: None,
         balancer: Balancer::Adaptive,
         seconds: 20.0,
+        after: 0.0,
         seeds: vec![1],
         latency: 50_000,
         rig: scenarios::RIG.into(),
@@ -151,6 +154,7 @@ fn options() -> Result<Option<Options>, String> {
                         }
                     }
                     "duration" => o.seconds = v.parse().map_err(|_| wrong())?,
+                    "after" => o.after = v.parse().ok().filter(|s| *s >= 0.0).ok_or_else(wrong)?,
                     "seed" => {
                         o.seeds =
                             v.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
@@ -245,7 +249,8 @@ fn simulate(o: Options) -> Result<(), String> {
 impl Options {
     fn run(&self, s: &Scenario, path: Fabric, workload: Workload, seed: u64, knobs: &Knobs) -> Run {
         let (seconds, latency) = (self.seconds, self.latency);
-        Run { scenario: s.clone(), path, workload, seconds, seed, latency, knobs: knobs.clone() }
+        let before = (self.after * 1e9) as u64;
+        Run { scenario: s.clone(), path, workload, seconds, before, seed, latency, knobs: knobs.clone() }
     }
 
     /// Every path asked for: a mark for the table, the links, and what lies over them.
@@ -263,7 +268,7 @@ impl Options {
             match p {
                 "tunnel" => out.push((String::new(), whole.clone(), tunnel)),
                 "oracle" => {
-                    let ideal = whole.oracle(self.seconds as u64 + 10);
+                    let ideal = whole.oracle((self.seconds + self.after) as u64 + 12);
                     out.push(("oracle ".into(), ideal, Fabric::Direct));
                 }
                 "each-direct" => out.extend(links.map(|i| alone("direct", i, Fabric::Direct))),

@@ -24,8 +24,17 @@ const TUNNEL: Path = Path::Tunnel(Balancer::Adaptive);
 fn run(scenario: Scenario, path: Path, workload: &str, seconds: f64) -> Outcome {
     let workload = workloads().into_iter().find(|w| w.name == workload).expect("a known workload");
     let seed = std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
-    World::new(Run { scenario, path, workload, seconds, seed, latency: 50_000, knobs: Knobs::default() })
-        .finish()
+    World::new(Run {
+        scenario,
+        path,
+        workload,
+        seconds,
+        before: 0,
+        seed,
+        latency: 50_000,
+        knobs: Knobs::default(),
+    })
+    .finish()
 }
 
 fn built_in(name: &str) -> Scenario {

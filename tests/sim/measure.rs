@@ -75,7 +75,8 @@ pub struct Outcome {
 impl World {
     pub(super) fn sample(&mut self) {
         let d = self.run.workload.from;
-        let (from, to) = (self.now - STEP - WARM_UP, self.now - WARM_UP);
+        let is_zero = self.now <= self.run.zero();
+        let (from, to) = (self.now - STEP.min(self.now - WARM_UP) - WARM_UP, self.now - WARM_UP);
         let mut p = Point { goodput: std::mem::take(&mut self.step_bytes), ..Point::default() };
         for i in 0..self.links.len() {
             let dir = &self.links[i][d];
@@ -109,11 +110,16 @@ impl World {
             p.reorder_wait_ms = wait.wait_max_us as f64 / 1e3;
             self.outcome.reorder_wait_max_ms = self.outcome.reorder_wait_max_ms.max(p.reorder_wait_ms);
         }
-        if let Some(Flow::Tcp(t)) = self.flows.first() {
+        if let Some(Flow::Tcp(t)) = self.flows.get(self.run.flows_before()) {
             p.inner_cwnd = t.sender.as_ref().map_or(0, |s| s.cwnd);
         }
-        self.outcome.bins.push(p.goodput);
-        self.outcome.series.push(p);
+        // The first one only sets the counts to zero.
+        if is_zero {
+            self.flow_bytes.fill(0);
+        } else {
+            self.outcome.bins.push(p.goodput);
+            self.outcome.series.push(p);
+        }
         if self.now < self.end {
             self.push(self.now + STEP, Event::Sample);
         }
@@ -130,7 +136,7 @@ impl World {
         let offered = |p: &Point| p.links.iter().map(|l| l.offered_mbit).sum::<f64>();
         o.offered80_mbit = o.series[skip..].iter().map(offered).sum::<f64>() / (n - skip).max(1) as f64;
         o.doubles = self.flows.iter().map(|f| if let Flow::Udp(u) = f { u.doubles } else { 0 }).sum();
-        for (f, bytes) in self.flows.iter().zip(&self.flow_bytes) {
+        for (f, bytes) in self.flows.iter().zip(&self.flow_bytes).skip(self.run.flows_before()) {
             match f {
                 Flow::Tcp(t) => {
                     o.per_flow_mbit.push(mbit(*bytes, n));

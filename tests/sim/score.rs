@@ -1,5 +1,6 @@
 //! The score table: runs beside their oracle, on both cores.
 
+use super::link::SECOND;
 use super::measure::Outcome;
 use super::scenario::Scenario;
 use super::workload::Workload;
@@ -61,7 +62,7 @@ impl Oracles {
         let key = format!("{} {} {} {}", scenario.name, run.workload.name, run.seed, run.seconds);
         let known = self.0.lock().expect("no thread panics with the lock").get(&key).cloned();
         known.unwrap_or_else(|| {
-            let ideal = scenario.oracle(run.seconds as u64 + 10);
+            let ideal = scenario.oracle(run.seconds as u64 + run.before_all() / SECOND + 10);
             let o = Arc::new(World::new(Run { scenario: ideal, path: Path::Direct, ..run.clone() }).finish());
             self.0.lock().expect("no thread panics with the lock").insert(key, o.clone());
             o
@@ -92,9 +93,10 @@ fn score(task: &Task, oracles: &Oracles) -> Scored {
 fn outage_share(run: &Run, outcome: &Outcome, oracle: &Outcome) -> Option<f64> {
     let step = super::world::STEP;
     let all = run.scenario.links.iter().flat_map(|l| &l.dirs[run.workload.from].outages);
+    let before = run.before_all();
     let mut sums = (0u64, 0u64);
     for &(from, to, _) in all {
-        for i in from.div_ceil(step)..to / step {
+        for i in from.saturating_sub(before).div_ceil(step)..to.saturating_sub(before) / step {
             sums.0 += outcome.bins.get(i as usize).copied().unwrap_or(0);
             sums.1 += oracle.bins.get(i as usize).copied().unwrap_or(0);
         }

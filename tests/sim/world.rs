@@ -12,7 +12,7 @@ use super::packet;
 use super::rng::Rng;
 use super::scenario::Scenario;
 use super::tcp::NEVER;
-use super::traffic::{Flow, Tcp, Udp, OBJECT};
+use super::traffic::{Algorithm, Flow, Tcp, Udp, OBJECT};
 use super::workload::Workload;
 use gobonding::tunnel::outbound::Balancer;
 use gobonding::units::Packet;
@@ -22,6 +22,8 @@ use std::time::Instant;
 
 /// Virtual time before the scenario's time zero: the tunnel is up and idle, as in the rig.
 pub const WARM_UP: u64 = 2 * SECOND;
+/// Without traffic between what went before and the workload.
+const REST: u64 = 2 * SECOND;
 /// Time after the end in which late probes still count.
 const TAIL: u64 = 2 * SECOND;
 /// Between two points of a series.
@@ -43,10 +45,33 @@ pub struct Run {
     pub path: Path,
     pub workload: Workload,
     pub seconds: f64,
+    /// What went before: a CUBIC download or upload for so long, nanoseconds, and `REST`; zero: nothing. The links go on meanwhile.
+    pub before: u64,
     pub seed: u64,
     /// Time that a thread takes to wake up, nanoseconds.
     pub latency: u64,
     pub knobs: Knobs,
+}
+
+impl Run {
+    /// When the workload begins and what is measured.
+    pub(super) fn zero(&self) -> u64 {
+        WARM_UP + self.before_all()
+    }
+
+    /// Of the scenario's time, until then.
+    pub(super) fn before_all(&self) -> u64 {
+        if self.before > 0 {
+            self.before + REST
+        } else {
+            0
+        }
+    }
+
+    /// How many flows there were before.
+    pub(super) fn flows_before(&self) -> usize {
+        usize::from(self.before > 0)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +80,7 @@ pub(super) enum Event {
     Side(u8),
     Flow(u16),
     Sample,
+    StopBefore,
     Stop,
 }
 
@@ -109,7 +135,7 @@ impl World {
             flow_at: Vec::new(),
             sent: Vec::new(),
             outputs: Vec::new(),
-            end: WARM_UP + (run.seconds * SECOND as f64) as u64,
+            end: run.zero() + (run.seconds * SECOND as f64) as u64,
             mss,
             step_bytes: 0,
             flow_bytes: Vec::new(),
@@ -141,7 +167,8 @@ impl World {
             Event::Side(s) => self.on_side(usize::from(s), at),
             Event::Flow(f) => self.on_flow(usize::from(f), at),
             Event::Sample => self.sample(),
-            Event::Stop => self.stop(),
+            Event::StopBefore => self.stop(0),
+            Event::Stop => (0..self.flows.len()).for_each(|f| self.stop(f)),
         }
         self.send_pending();
         true
@@ -168,7 +195,11 @@ impl World {
         let w = self.run.workload;
         let end = self.end;
         // Not two seeds begin at the same place of a round.
-        let zero = WARM_UP + Rng::new(self.run.seed).bits() % (30 * MS);
+        let zero = self.run.zero() + Rng::new(self.run.seed).bits() % (30 * MS);
+        if self.run.before > 0 {
+            self.open(Tcp::new(WARM_UP, 0, self.mss, w.from, Algorithm::Cubic, u64::MAX / 4));
+            self.push(WARM_UP + self.run.before, Event::StopBefore);
+        }
         for _ in 0..w.flows {
             self.open(Tcp::new(zero, self.flows.len() as u16, self.mss, w.from, w.algorithm, u64::MAX / 4));
         }
@@ -189,7 +220,7 @@ impl World {
         for side in 0..self.sides.len() {
             self.wake(side, 0);
         }
-        self.push(WARM_UP + STEP, Event::Sample);
+        self.push(self.run.zero(), Event::Sample);
         self.push(end, Event::Stop);
     }
 
@@ -336,11 +367,9 @@ impl World {
         self.sent = sent;
     }
 
-    fn stop(&mut self) {
-        for f in &mut self.flows {
-            if let Flow::Tcp(t) = f {
-                t.stop();
-            }
+    fn stop(&mut self, f: usize) {
+        if let Flow::Tcp(t) = &mut self.flows[f] {
+            t.stop();
         }
     }
 }
