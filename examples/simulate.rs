@@ -36,7 +36,8 @@ simulate [options] SCENARIO...
   --try NAME=A,B,C    every run with each of these values
   --balancer B        adaptive (default) relative prio redundant
   --duration S        seconds of link time (default 20)
-  --after S           begin after a CUBIC transfer of S seconds and two of rest (default 0): a tunnel that knows its links
+  --after S           begin after a CUBIC transfer of S seconds and two of rest (default 0): a tunnel that knows
+                      its links; sums that the tunnel counts (again, dup, aqm, holes) are of all the time
   --seed A,B          seeds (default 1); the table has a line for each
   --latency-us N      a thread's wake-up (default 50)
   --rig DIR           where scenarios/ and traces/ are (default ../shared/rig/bed)
@@ -154,7 +155,9 @@ fn options() -> Result<Option<Options>, String> {
                         }
                     }
                     "duration" => o.seconds = v.parse().map_err(|_| wrong())?,
-                    "after" => o.after = v.parse().ok().filter(|s| *s >= 0.0).ok_or_else(wrong)?,
+                    "after" => {
+                        o.after = v.parse().ok().filter(|s| (0.0..=3600.0).contains(s)).ok_or_else(wrong)?
+                    }
                     "seed" => {
                         o.seeds =
                             v.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;

@@ -69,7 +69,8 @@
 //!    `tunnel/reorder.rs`); a hole ends when it is filled, proved lost (`tunnel/loss_proof.rs`) or too old.
 //! 5. A packet whose inner source is not the peer's is counted and dropped; the MSS of a SYN is clamped.
 //! 6. While a TCP flow's queue in the other direction is long, its acknowledgements get a smaller window
-//!    (`tunnel/ack_windows.rs`). Where the sender goes by its least round trip, they may wait (`tunnel/ack_floor.rs`).
+//!    (`tunnel/ack_windows.rs`). Where the sender goes by its least round trip, they may wait (`tunnel/ack_floor.rs`,
+//!    `tunnel/probe_stretch.rs`).
 //! 7. Neighbours of one flow are merged (`io/merge.rs`) and written to TUN.
 //!
 //! # Where the code has left its design, and why
@@ -106,7 +107,8 @@
 //!   (`tunnel/ack_spacing.rs`): HyStart ended slow starts at a tenth of the links' rate.
 //! - *A BBR sender's least round trip is made longer than the path* (`tunnel/ack_floor.rs`): twice its product with the rate is all
 //!   that such a sender keeps in flight, less than a radio link's standstill takes. Then it becomes slowly shorter, so that
-//!   the sender does not stop every ten seconds to measure it.
+//!   the sender does not stop every ten seconds to measure it. *And the times in which it probes for more are stretched* where
+//!   another link has room (`tunnel/probe_stretch.rs`): beside a thin short link it did not find the long fast one.
 //! - *A hole in a TCP flow is held for 600 ms of standstill, not of age, and longer where the links' round trip is*
 //!   (`tunnel/inbound.rs`): while a slow link sends
 //!   again what a dead one took with it, nothing is given up.

@@ -23,18 +23,38 @@ const TUNNEL: Path = Path::Tunnel(Balancer::Adaptive);
 
 fn run(scenario: Scenario, path: Path, workload: &str, seconds: f64) -> Outcome {
     let workload = workloads().into_iter().find(|w| w.name == workload).expect("a known workload");
-    let seed = std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     World::new(Run {
         scenario,
         path,
         workload,
         seconds,
         before: 0,
-        seed,
+        seed: seed(),
         latency: 50_000,
         knobs: Knobs::default(),
     })
     .finish()
+}
+
+/// The same after a CUBIC transfer of so many seconds.
+fn run_after(before: u64, scenario: Scenario, workload: &str, seconds: f64) -> Outcome {
+    let workload = workloads().into_iter().find(|w| w.name == workload).expect("a known workload");
+    let (knobs, before) = (Knobs::default(), before * SECOND);
+    World::new(Run {
+        scenario,
+        path: TUNNEL,
+        workload,
+        seconds,
+        before,
+        seed: seed(),
+        latency: 50_000,
+        knobs,
+    })
+    .finish()
+}
+
+fn seed() -> u64 {
+    std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
 }
 
 fn built_in(name: &str) -> Scenario {
@@ -189,6 +209,19 @@ fn a_thin_short_link_serves_pages_and_does_not_bind_a_bbr_download() {
     let alone = run(links(fast), Path::Direct, "tcp_down_bbr", 12.0).goodput80_mbit;
     let share = run(thinner, TUNNEL, "tcp_down_bbr", 12.0).goodput80_mbit / alone;
     assert!(share > 0.85, "of the fast link alone, from the beginning: {share}");
+}
+
+#[test]
+fn in_a_tunnel_that_knows_its_links_a_bbr_download_finds_the_long_one_beside_a_thin_short_one() {
+    let s = || links(r#"{"rate_mbit":3,"delay_ms":12},{"rate_mbit":40,"delay_ms":60}"#);
+    let after = run_after(8, s(), "tcp_down_bbr", 12.0);
+    assert_eq!(
+        (after.series.len(), after.per_flow_mbit.len()),
+        (120, 1),
+        "the transfer before does not count"
+    );
+    // The long link alone gives 38, the short one 3.
+    assert!(after.goodput80_mbit > 34.0, "{:.1} Mbit/s", after.goodput80_mbit);
 }
 
 #[test]

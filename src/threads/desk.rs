@@ -158,7 +158,7 @@ impl Desk {
             }
             mss::clamp(&mut packet, self.stats.mtu(), session.room());
             session.steer(now, &mut packet);
-            out.extend(session.ack_floor.on_packet(now, packet));
+            out.extend(session.hold(now, packet));
         }
         if foreign > 0 {
             self.stats.count(|c| c.foreign_source += foreign);

@@ -103,6 +103,12 @@ impl Session {
         }
     }
 
+    /// An acknowledgement that has to wait is kept.
+    pub(super) fn hold(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
+        let edges = &self.stats.edges;
+        self.ack_floor.on_packet(now, packet, |hash| edges.of(hash).is_some())
+    }
+
     /// Tells the peer that this flow's contexts are lost.
     pub(super) fn forgot(&self, process: &Stats, flow: FlowTag) {
         let best = self.stats.best(None).and_then(|id| self.links.get(usize::from(id.0)));

@@ -15,15 +15,17 @@
 //!       one part in 64 lower every 3 s, down to 100 ms; there, or where all packets queue for longer --> the next measurement
 //!     nothing of it in 14 s --> once more, then never: no such sender (CUBIC)
 //! ```
-//! Where packets queue for longer than the floor nothing is held, nor in a connection's first ten seconds, nor what
+//! Where packets queue for longer than the floor nothing is held for it, nor in a connection's first ten seconds, nor what
 //! carries data; as the sender measures the true path by that, the floor is gone then until the next measurement. CUBIC's acknowledgements
 //! may be held twice for some seconds, where its queue is shorter than twice its path.
 //! BBR of version 1 alone measures like that. A sender whose receiver's window is less than 150 ms of its rate gets less.
 //!
+//! While a sender probes for more, its acknowledgements may wait as well: `probe_stretch.rs`.
 //! Source: the simulator, one BBR download, 30 s: see `FLOOR_MAX`.
 //! Not for: how many acknowledgements there are (`ack_spacing.rs`), QUIC, whose acknowledgements cannot be told.
 
 use super::classify::{Classifier, Flow, ACK, PSH, SYN};
+use super::probe_stretch::Stretch;
 use crate::units::Packet;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ pub struct Entry {
     pub hash: u64,
     pub end: u32,
     pub is_syn: bool,
+    /// Several links are in use, and one would take much more.
+    pub has_room: bool,
 }
 
 /// What comes in, a part of it.
@@ -57,8 +61,8 @@ impl Entries {
         Entries { named: vec![Named::default(); ROWS], ready: VecDeque::new() }
     }
 
-    /// A packet from TUN.
-    pub(super) fn on_packet(&mut self, now: Instant, flow: &Flow) {
+    /// A packet from TUN; whether several links are in use, and one has room, is asked now and then.
+    pub(super) fn on_packet(&mut self, now: Instant, flow: &Flow, has_room: impl FnOnce() -> bool) {
         let Some(tcp) = flow.tcp.filter(|tcp| !tcp.is_untouchable) else { return };
         let is_syn = tcp.flags & SYN != 0;
         if !is_syn && tcp.payload < DATA_MIN {
@@ -71,7 +75,8 @@ impl Entries {
         if is_syn || named.hash != flow.hash || (is_due && (1..RISE_MAX).contains(&rise)) {
             *named = Named { hash: flow.hash, end, at: Some(now) };
             if self.ready.len() < READY_MAX {
-                self.ready.push_back(Entry { at: now, hash: flow.hash, end, is_syn });
+                let has_room = has_room();
+                self.ready.push_back(Entry { at: now, hash: flow.hash, end, is_syn, has_room });
             }
         }
     }
@@ -122,6 +127,8 @@ struct Row {
     least_at: Option<Instant>,
     lowered_at: Option<Instant>,
     probe: Probe,
+    stretch: Stretch,
+    has_room: bool,
     /// Since when next to nothing is in flight, and behind which number it was so last.
     low_since: Option<Instant>,
     low_ack: u32,
@@ -171,7 +178,7 @@ impl AckFloor {
         if entry.at.saturating_duration_since(row.used) > PAUSE {
             row.on_pause(entry.at);
         }
-        row.used = entry.at;
+        (row.used, row.has_room) = (entry.at, entry.has_room);
         if row.entries.len() < ENTRIES_MAX {
             row.entries.push_back((entry.end, entry.at));
         }
@@ -184,8 +191,14 @@ impl AckFloor {
         }
     }
 
-    /// A packet on its way to TUN; given back unless it has to wait.
-    pub fn on_packet(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
+    /// A packet on its way to TUN; given back unless it has to wait. `is_steered`: whether the flow with a hash has
+    /// an edge (`steer.rs`).
+    pub fn on_packet(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        is_steered: impl FnOnce(u64) -> bool,
+    ) -> Option<Packet> {
         if self.rows.is_empty() {
             return Some(packet);
         }
@@ -198,7 +211,10 @@ impl AckFloor {
         let entered = row.on_ack(now, tcp.ack);
         // What carries more than a number does not wait, and the sender measures the path by it.
         let is_pure = tcp.payload == 0 && tcp.flags & !PSH == ACK;
-        let due = if is_pure { row.due(now, entered) } else { now };
+        let due = match is_pure {
+            true => row.due(now, entered, || !is_steered(hash)),
+            false => now,
+        };
         let mark = entered.map(|entered| Mark { hash, entered, ack: tcp.ack });
         if due <= now || self.held.len() >= HELD_MAX {
             self.leave(now, mark);
@@ -247,6 +263,8 @@ impl Row {
             least_at: None,
             lowered_at: None,
             probe: Probe::default(),
+            stretch: Stretch::default(),
+            has_room: false,
             low_since: None,
             low_ack: end,
             is_measured: false,
@@ -258,6 +276,7 @@ impl Row {
     fn on_pause(&mut self, now: Instant) {
         (self.least, self.least_at, self.lowered_at) = (Duration::MAX, Some(now), Some(now));
         (self.probe, self.low_since, self.is_measured) = (Probe::default(), None, false);
+        self.stretch = Stretch::default();
     }
 
     /// When the newest data came in that is acknowledged for the first time.
@@ -278,8 +297,8 @@ impl Row {
         entered
     }
 
-    /// When an acknowledgement may leave.
-    fn due(&mut self, now: Instant, entered: Option<Instant>) -> Instant {
+    /// When an acknowledgement may leave; `is_free`: nothing of its connection queues here.
+    fn due(&mut self, now: Instant, entered: Option<Instant>, is_free: impl FnOnce() -> bool) -> Instant {
         let floor = match (self.is_probing(now), self.is_measured) {
             (true, _) => self.least.saturating_mul(self.raise(now)).min(FLOOR_MAX),
             // Whoever has little in flight waits for each of them, and needs no longer path.
@@ -289,9 +308,15 @@ impl Row {
             },
             (false, _) => Duration::ZERO,
         };
+        let may_stretch = floor.is_zero() && entered.is_some() && self.carried > CARRIED_MIN;
+        let has_room = self.has_room;
+        let stretched = match may_stretch && !self.is_probing(now) {
+            true => self.stretch.on_ack(now, self.high, || has_room && is_free()).unwrap_or(now),
+            false => now,
+        };
         // What was not named came in soon after what was.
         let entered = entered.or(self.entered.map(|at| at + STEP_TIME));
-        let own = entered.map_or(now, |entered| now.max(entered + floor));
+        let own = entered.map_or(now, |entered| stretched.max(entered + floor));
         let due = self.last_due.map_or(own, |last| own.max(last));
         self.last_due = Some(due);
         due
@@ -572,7 +597,7 @@ mod tests {
         // Nothing of it is named.
         b.acked += 100;
         let ack = Packet::complete(&make::tcp4(1, 2, ACK, b.acked, &[], 0));
-        assert!(b.floor.on_packet(b.at(12_400), ack).is_some());
+        assert!(b.floor.on_packet(b.at(12_400), ack, |_| false).is_some());
     }
 
     #[test]
@@ -580,12 +605,12 @@ mod tests {
         let mut b = Bench::new();
         b.run(0..10_000, 40, 200_000);
         let ack = |n: u32| Packet::complete(&make::tcp4(1, 2, ACK, n, &[], 0));
-        assert!(b.floor.on_packet(b.at(10_000), ack(b.sent)).is_none());
+        assert!(b.floor.on_packet(b.at(10_000), ack(b.sent), |_| false).is_none());
         let later = b.at(10_000) + IDLE * 2;
-        assert!(b.floor.on_packet(later, ack(b.sent)).is_some());
-        let syn = Entry { at: b.at(10_001), hash: b.hash, end: 77, is_syn: true };
+        assert!(b.floor.on_packet(later, ack(b.sent), |_| false).is_some());
+        let syn = Entry { at: b.at(10_001), hash: b.hash, end: 77, is_syn: true, has_room: false };
         b.floor.on_entry(syn);
-        assert!(b.floor.on_packet(b.at(10_002), ack(b.sent)).is_some());
+        assert!(b.floor.on_packet(b.at(10_002), ack(b.sent), |_| false).is_some());
     }
 
     #[test]
@@ -596,7 +621,8 @@ mod tests {
         let hash = b.hash;
         let row = b.floor.rows.get_mut(&hash).unwrap();
         assert!(row.is_probing(now));
-        let pass = |b: &mut Bench, p: Vec<u8>| b.floor.on_packet(now, Packet::complete(&p)).is_some();
+        let pass =
+            |b: &mut Bench, p: Vec<u8>| b.floor.on_packet(now, Packet::complete(&p), |_| false).is_some();
         assert!(pass(&mut b, make::tcp4(1, 2, ACK | PSH, 9, &[], 100)));
         assert!(pass(&mut b, make::tcp4(1, 3, ACK, 9, &[], 0)), "another connection");
         assert!(pass(&mut b, make::udp4(1, 2, 100)));
@@ -611,10 +637,26 @@ mod tests {
         let (came, ack, _) = b.way.front().copied().unwrap();
         assert!(came <= 12_001);
         let request = Packet::complete(&make::tcp4(1, 2, ACK | PSH, ack, &[], 100));
-        assert!(b.floor.on_packet(now, request).is_some());
+        assert!(b.floor.on_packet(now, request, |_| false).is_some());
         assert!(b.floor.rows[&b.hash].least < MS * 70);
         b.run(12_000..13_000, 60, 500_000);
         assert!(b.rtt_least < MS * 70, "{:?}", b.rtt_least);
+    }
+
+    #[test]
+    fn while_a_sender_probes_beside_a_link_with_room_its_acknowledgements_wait_unless_it_queues() {
+        let held = |has_room, is_steered, carried_ms| {
+            let mut b = Bench { pace: 4_000, has_room, is_steered, ..Bench::new() };
+            b.run(0..carried_ms, 20, 1_000_000);
+            assert_eq!(b.held_most, Duration::ZERO);
+            b.pace = 5_000;
+            b.run(carried_ms..carried_ms + 80, 20, 1_000_000);
+            b.held_most
+        };
+        assert_eq!(held(true, false, 1_000), MS * 50);
+        assert_eq!(held(false, false, 1_000), Duration::ZERO);
+        assert_eq!(held(true, true, 1_000), Duration::ZERO);
+        assert_eq!(held(true, false, 100), Duration::ZERO, "a page");
     }
 
     #[test]
@@ -633,13 +675,19 @@ mod tests {
     fn tables_are_bounded() {
         let (mut floor, t) = (AckFloor::new([1, 2]), Instant::now());
         for n in 0..10_000u64 {
-            floor.on_entry(Entry { at: t, hash: n % 1_000, end: n as u32 * 4_000, is_syn: false });
+            floor.on_entry(Entry {
+                at: t,
+                hash: n % 1_000,
+                end: n as u32 * 4_000,
+                is_syn: false,
+                has_room: false,
+            });
         }
         assert_eq!(floor.rows.len(), CONNECTIONS_MAX);
-        floor.on_entry(Entry { at: t + IDLE * 2, hash: 5_000, end: 0, is_syn: false });
+        floor.on_entry(Entry { at: t + IDLE * 2, hash: 5_000, end: 0, is_syn: false, has_room: false });
         assert!(floor.rows.contains_key(&5_000) && floor.rows.len() == CONNECTIONS_MAX);
         for n in 0..10_000 {
-            floor.on_entry(Entry { at: t, hash: 5_000, end: n * 4_000, is_syn: false });
+            floor.on_entry(Entry { at: t, hash: 5_000, end: n * 4_000, is_syn: false, has_room: false });
         }
         assert_eq!(floor.rows.get(&5_000).map(|row| row.entries.len()), Some(ENTRIES_MAX));
     }
@@ -654,6 +702,11 @@ mod tests {
         /// On their way: when they come, how many bytes they acknowledge, and when those came in.
         way: VecDeque<(u64, u32, u64)>,
         held_most: Duration,
+        /// Bytes in a millisecond at most, and what is left of them.
+        pace: u32,
+        left: u32,
+        has_room: bool,
+        is_steered: bool,
         /// Of the last run, but for its beginning.
         rtt_least: Duration,
         counts_from: u64,
@@ -674,6 +727,10 @@ mod tests {
                 acked: 0,
                 way: VecDeque::new(),
                 held_most: Duration::ZERO,
+                pace: 12_000,
+                left: 0,
+                has_room: false,
+                is_steered: false,
                 rtt_least: Duration::MAX,
                 counts_from: 0,
                 times: BTreeMap::new(),
@@ -702,7 +759,7 @@ mod tests {
                 while let Some((_, ack, entered)) = self.way.pop_front_if(|w| w.0 <= ms) {
                     self.times.insert(ack, (entered, ms));
                     let packet = Packet::complete(&make::tcp4(1, 2, ACK, ack, &[], 0));
-                    if self.floor.on_packet(now, packet).is_some() {
+                    if self.floor.on_packet(now, packet, |_| self.is_steered).is_some() {
                         self.left(ms, ack);
                     }
                 }
@@ -710,11 +767,16 @@ mod tests {
                     let ack = u32::from_be_bytes(packet.bytes[28..32].try_into().unwrap());
                     self.left(ms, ack);
                 }
-                // At most what the links carry in a millisecond.
-                let mut room = 12_000;
-                while self.sent - self.acked < window && room >= 4_000 {
-                    (self.sent, room) = (self.sent + 4_000, room - 4_000);
-                    self.floor.on_entry(Entry { at: now, hash: self.hash, end: self.sent, is_syn: false });
+                self.left = (self.left + self.pace).min(self.pace.max(8_000));
+                while self.sent - self.acked < window && self.left >= 4_000 {
+                    (self.sent, self.left) = (self.sent + 4_000, self.left - 4_000);
+                    self.floor.on_entry(Entry {
+                        at: now,
+                        hash: self.hash,
+                        end: self.sent,
+                        is_syn: false,
+                        has_room: self.has_room,
+                    });
                     self.way.push_back((ms + path, self.sent, ms));
                 }
             }
@@ -724,7 +786,7 @@ mod tests {
         fn acknowledge_all(&mut self, ms: u64) {
             self.way.clear();
             let packet = Packet::complete(&make::tcp4(1, 2, ACK, self.sent, &[], 0));
-            self.floor.on_packet(self.at(ms), packet);
+            self.floor.on_packet(self.at(ms), packet, |_| self.is_steered);
             while self.floor.poll_due(self.at(ms)).is_some() {}
             self.acked = self.sent;
         }
@@ -734,7 +796,13 @@ mod tests {
             while self.sent - self.acked < window {
                 self.sent += 4_000;
                 let at = self.at(ms);
-                self.floor.on_entry(Entry { at, hash: self.hash, end: self.sent, is_syn: false });
+                self.floor.on_entry(Entry {
+                    at,
+                    hash: self.hash,
+                    end: self.sent,
+                    is_syn: false,
+                    has_room: false,
+                });
             }
         }
 

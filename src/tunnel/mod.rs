@@ -61,6 +61,7 @@ mod loss_proof;
 pub mod mss;
 pub mod outbound;
 mod peak;
+mod probe_stretch;
 mod reorder;
 mod seen;
 pub mod session;

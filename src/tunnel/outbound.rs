@@ -11,7 +11,7 @@
 
 use super::ack_floor::{Entries, Entry};
 use super::ack_spacing::{AckSpacing, Spacing};
-use super::balancer::{choose, copies, Lane, Want};
+use super::balancer::{choose, copies, has_room, Lane, Want};
 use super::classify::{Classifier, Flow};
 use super::copy_budget::CopyBudget;
 use super::flow_queue::{FlowQueueSettings, FlowQueues, Head};
@@ -144,7 +144,7 @@ impl Outbound {
             Some(flow) => {
                 self.steer.on_packet(now, &flow);
                 self.youth.on_stage(flow.tag, flow.stage);
-                self.entries.on_packet(now, &flow);
+                self.entries.on_packet(now, &flow, || has_room(&self.lanes));
                 let rtts = self.lanes.iter().filter(|l| l.is_up() && !l.held).map(|l| l.row.smoothed_rtt);
                 let spacing = Spacing::of(rtts, self.settings.acks_per_rtt);
                 for (packet, flow) in self.acks.on_packet(now, packet, flow, spacing).into_iter().flatten() {

@@ -161,7 +161,7 @@ impl Endpoint {
             if let Some(hash) = self.ack_windows.on_packet(&mut p, |hash| edges.get(&hash).copied()) {
                 self.outbound.handle_syn(t, hash);
             }
-            out.extend(self.ack_floor.on_packet(t, p).map(Output::Deliver));
+            out.extend(self.ack_floor.on_packet(t, p, |hash| edges.contains_key(&hash)).map(Output::Deliver));
         }
     }
 

@@ -108,7 +108,10 @@ impl World {
             let lost = sender.rows.iter().map(|r| r.lost_packets).sum();
             p.counts = [out.resent, lost, out.aqm_dropped + out.aqm_marked + out.overflow_dropped, wait.gaps];
             p.reorder_wait_ms = wait.wait_max_us as f64 / 1e3;
-            self.outcome.reorder_wait_max_ms = self.outcome.reorder_wait_max_ms.max(p.reorder_wait_ms);
+            if !is_zero {
+                let most = self.outcome.reorder_wait_max_ms;
+                self.outcome.reorder_wait_max_ms = most.max(p.reorder_wait_ms);
+            }
         }
         if let Some(Flow::Tcp(t)) = self.flows.get(self.run.flows_before()) {
             p.inner_cwnd = t.sender.as_ref().map_or(0, |s| s.cwnd);

@@ -330,7 +330,8 @@ impl World {
                 Flow::Udp(_) if self.run.workload.blast > 0.0 => read * 1300,
                 Flow::Udp(_) => 0,
             };
-            self.step_bytes += bytes;
+            let is_measured = f >= self.run.flows_before();
+            self.step_bytes += if is_measured { bytes } else { 0 };
             self.flow_bytes[f] += bytes;
         }
         if self.run.workload.web {
