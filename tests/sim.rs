@@ -220,8 +220,8 @@ fn in_a_tunnel_that_knows_its_links_a_bbr_download_finds_the_long_one_beside_a_t
         (120, 1),
         "the transfer before does not count"
     );
-    // The long link alone gives 38, the short one 3.
-    assert!(after.goodput80_mbit > 34.0, "{:.1} Mbit/s", after.goodput80_mbit);
+    // The long link alone gives 38, the short one 3. Six seeds: 26 to 37; 13 to 15 where probes are not stretched.
+    assert!(after.goodput80_mbit > 20.0, "{:.1} Mbit/s", after.goodput80_mbit);
 }
 
 #[test]
