@@ -108,7 +108,7 @@
 //! - *A BBR sender's least round trip is made longer than the path* (`tunnel/ack_floor.rs`): twice its product with the rate is all
 //!   that such a sender keeps in flight, less than a radio link's standstill takes. Then it becomes slowly shorter, so that
 //!   the sender does not stop every ten seconds to measure it. *And the times in which it probes for more are stretched* where
-//!   another link has room (`tunnel/probe_stretch.rs`): beside a thin short link it did not find the long fast one.
+//!   a link has room (`tunnel/probe_stretch.rs`): beside a thin short link it did not find the long fast one.
 //! - *A hole in a TCP flow is held for 600 ms of standstill, not of age, and longer where the links' round trip is*
 //!   (`tunnel/inbound.rs`): while a slow link sends
 //!   again what a dead one took with it, nothing is given up.

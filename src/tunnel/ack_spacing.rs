@@ -325,7 +325,7 @@ const OLD_MORE: u32 = 2;
 /// 0.995 (0.991 where the round trips are those of `SLOW_START_SPACINGS`, seven seconds for a link of 600 ms).
 const SETTLED_MORE: u32 = 8;
 const SETTLED_ROUNDS: u32 = 40;
-/// Longer than a connection's acknowledgements stay away while it sends: it begins anew (RFC 5681 section 4.1).
+/// Longer than a connection's acknowledgements stay away while it sends: it begins anew (RFC 5681 section 4.1). A guess.
 const SILENCE: Duration = Duration::from_secs(1);
 const SILENT_ROUNDS: u32 = 4;
 /// Connections known at a time, a power of two; when two share a row, neither is held up.

@@ -37,7 +37,7 @@ pub(super) struct Stretch {
 
 impl Stretch {
     /// Until when an acknowledgement waits that comes now. `high`: the number behind everything that came in;
-    /// `may_gain`: whether another link would take more.
+    /// `may_gain`: whether a link has room.
     pub(super) fn on_ack(
         &mut self,
         now: Instant,
