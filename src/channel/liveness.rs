@@ -4,6 +4,7 @@
 //!   Unknown --ack--> Up --in flight, no news for srtt + max(60 ms, 4 rttvar)--> Stalled
 //!                     ^------------------------ack------------------------------'  |
 //!                     '---------------ack--------------- Down <--3 s without news--'
+//!           (also of what was given up: `sending.rs`)
 //! ```
 //! Not for: what happens to the packets in flight (`sending.rs`).
 
@@ -95,7 +96,10 @@ impl Liveness {
             }
             State::Stalled => after_probe(STALLED_GAP),
             State::Unknown => after_probe(UNKNOWN_GAP),
-            State::Down => after_probe(DOWN_GAP),
+            State::Down => {
+                let is_quiet = last_sent.saturating_duration_since(self.since) > QUIET_AFTER;
+                after_probe(if is_quiet { HEARTBEAT_QUIET } else { HEARTBEAT })
+            }
         }
     }
 
@@ -131,7 +135,6 @@ const ACK_DELAY: Duration = Duration::from_millis(10);
 const TAIL_GAP: Duration = Duration::from_millis(25);
 const STALLED_GAP: Duration = Duration::from_millis(50);
 const UNKNOWN_GAP: Duration = Duration::from_millis(250);
-const DOWN_GAP: Duration = Duration::from_secs(1);
 /// Heartbeat while there was traffic within `QUIET_AFTER`, and later. Source: ALGORITHMS section 4.1.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 const HEARTBEAT_QUIET: Duration = Duration::from_secs(1);

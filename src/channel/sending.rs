@@ -48,6 +48,8 @@ pub struct Sending {
     others: Others,
     taken_bytes: u64,
     last_sent: Instant,
+    /// Or sent before the link was gone.
+    largest_acked: Option<PacketNumber>,
     loss: Loss,
     goodput: Meter,
     sent: Meter,
@@ -77,6 +79,7 @@ impl Sending {
             others: Others::default(),
             taken_bytes: 0,
             last_sent: now,
+            largest_acked: None,
             loss: Loss::default(),
             goodput: Meter::new(now),
             sent: Meter::new(now),
@@ -111,13 +114,19 @@ impl Sending {
         }
         let arrived = self.unwrap.arrived(ack.received_at, ack.received_bytes);
         let in_flight = self.ring.bytes_in_flight();
-        let Some(news) = self.take_acked(now, ack) else { return };
+        let is_newest = self.largest_acked.is_none_or(|before| largest > before);
+        self.largest_acked = self.largest_acked.max(Some(largest));
+        let Some(news) = self.take_acked(now, ack) else {
+            // What was given up arrives after all.
+            if is_newest && self.liveness.state() == State::Down {
+                self.liveness.on_progress(now);
+                self.send_train();
+            }
+            return;
+        };
         match self.liveness.on_progress(now) {
             State::Up => {}
-            // A few full packets show what the link may carry, before anything is to be carried.
-            State::Unknown | State::Down => {
-                self.frames.extend(std::iter::repeat_n(TRAIN_PING, self.settings.train))
-            }
+            State::Unknown | State::Down => self.send_train(),
             State::Stalled => self.congestion.on_stall_end(now),
         }
         self.loss.on_acked(largest);
@@ -164,6 +173,8 @@ impl Sending {
         self.liveness.on_link(now, usable);
         if !usable {
             self.give_everything_back(now);
+            // What arrived before says nothing of the link now.
+            self.largest_acked = self.ring.next_number().0.checked_sub(1).map(PacketNumber);
         }
     }
 
@@ -275,6 +286,11 @@ impl Sending {
             Class::Sparse => self.queue.insert(urgent, bound),
             Class::Bulk => self.queue.push_back(bound),
         }
+    }
+
+    /// A few full packets show what the link may carry, before anything is to be carried.
+    fn send_train(&mut self) {
+        self.frames.extend(std::iter::repeat_n(TRAIN_PING, self.settings.train));
     }
 
     fn take_acked(&mut self, now: Instant, ack: &Ack) -> Option<News> {
@@ -641,6 +657,32 @@ mod tests {
         assert_eq!((0..3).filter_map(|_| again(&mut s)).count(), 3);
         let gone = std::iter::from_fn(|| s.poll_returned());
         assert_eq!(gone.filter(|r| matches!(r, Returned::Gone(..))).count(), 3, "they may come here again");
+    }
+
+    #[test]
+    fn a_link_that_delivers_what_was_given_up_is_back() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..3);
+        s.handle_timeout(t + MS * 200);
+        s.handle_timeout(t + MS * 4_000);
+        assert_eq!(s.row(t).state, State::Down);
+        let back = t + MS * 6_500;
+        s.settings.train = TRAIN;
+        s.handle_ack(back, &ack(back, epoch, &[(0, 2)]));
+        assert_eq!(s.row(back).state, State::Up);
+        let train = std::iter::from_fn(|| s.poll_transmit(back));
+        assert_eq!(train.filter(|x| matches!(x, Transmit::Control { .. })).count(), TRAIN);
+        // What it took meanwhile tells of the outage, not of the link.
+        assert!(s.row(back).cwnd <= up().0.row(t).cwnd && s.row(back).smoothed_rtt < MS * 100);
+    }
+
+    #[test]
+    fn what_arrived_over_a_link_that_is_gone_does_not_bring_it_back() {
+        let (mut s, t, epoch) = up();
+        send(&mut s, t, 0..3);
+        s.handle_link(t, false);
+        s.handle_ack(t + MS, &ack(t + MS, epoch, &[(0, 3)]));
+        assert_eq!(s.row(t).state, State::Down);
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! The highest rate of the last five to ten seconds, after smoothing over a few hundred milliseconds: what a queue should
-//! be long enough for.
+//! be long enough for. Older ones fade: a queue that a flow was let to fill for a fast link drains, where all that is too
+//! much at once would be dropped and hold the rest up.
+//!
+//! Source: the simulator, car2 from its 17th second, where 60 of 63 Mbit/s go away for good (`simulate --after 15`): goodput
+//! of the ideal 0.77, and nothing for three seconds behind 62 to 91 drops; with this 0.80 and no drop.
 
 use crate::units::Rate;
 use std::time::{Duration, Instant};
@@ -10,17 +14,20 @@ pub(super) struct Peak {
     smooth: u64,
     smooth_at: Instant,
     slices: [u64; 2],
+    /// The highest, and what is left of higher ones.
+    fading: u64,
     slice_at: Instant,
 }
 
 impl Peak {
     pub(super) fn new(now: Instant) -> Peak {
-        Peak { smooth: 0, smooth_at: now, slices: [0; 2], slice_at: now }
+        Peak { smooth: 0, smooth_at: now, slices: [0; 2], fading: 0, slice_at: now }
     }
 
     pub(super) fn on_rate(&mut self, now: Instant, rate: Rate) -> Rate {
         if now.saturating_duration_since(self.smooth_at) >= PEAK_STEP {
             self.smooth_at = now;
+            self.fading -= self.fading / FADING;
             self.smooth = if rate.0 > self.smooth {
                 (self.smooth + rate.0) / 2
             } else {
@@ -32,11 +39,14 @@ impl Peak {
             self.slices = [self.smooth, self.slices[0]];
         }
         self.slices[0] = self.slices[0].max(self.smooth);
-        Rate(self.slices[0].max(self.slices[1]).max(rate.0 / 2))
+        self.fading = self.fading.max(self.slices[0]).max(self.slices[1]);
+        Rate(self.fading.max(rate.0 / 2))
     }
 }
 
 const PEAK_STEP: Duration = Duration::from_millis(50);
+/// One part of so many goes in each step: half in a second. A guess.
+const FADING: u64 = 32;
 const PEAK_SLICE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -52,6 +62,7 @@ mod tests {
         };
         assert!(feed(0, 1_000, 1_000_000).0 > 950_000);
         assert!(feed(1_000, 5_900, 100_000).0 > 950_000);
-        assert!(feed(5_900, 12_000, 100_000).0 < 150_000);
+        assert!((300_000..900_000).contains(&feed(5_900, 11_000, 100_000).0));
+        assert!(feed(11_000, 15_000, 100_000).0 < 150_000);
     }
 }
