@@ -225,6 +225,16 @@ fn in_a_tunnel_that_knows_its_links_a_bbr_download_finds_the_long_one_beside_a_t
 }
 
 #[test]
+fn a_long_link_with_a_short_buffer_is_filled_without_overflowing_it_again_and_again() {
+    let s = || Scenario::parse("short", include_str!("sim/short-buffer.json"), &[]).expect("a scenario");
+    for (workload, floor) in [("tcp_down", 85.0), ("tcp_down_bbr", 65.0)] {
+        let goodput = run(s(), TUNNEL, workload, 20.0).goodput80_mbit;
+        // 92 to 95, and 78 to 81 over six seeds; 63 and 35 where such a link is treated as any other.
+        assert!(goodput > floor, "{workload}: {goodput:.1} Mbit/s");
+    }
+}
+
+#[test]
 fn jitter_that_keeps_the_order_does_not_starve_a_download() {
     let link = r#"{"rate_mbit":20,"delay_ms":20,"jitter_ms":30}"#;
     for count in [1, 2] {

@@ -11,7 +11,7 @@
 //! The window is clocked by acknowledgements: when the link stops, at most `cwnd` is stranded.
 //!
 //! Loss does not cut the window, the rate shows it; except where a policer or a very shallow buffer is found
-//! (`policer.rs`): the window then leaves the queue out.
+//! (`policer.rs`): the window then leaves the queue out. Where a short buffer overflows it grows with care (`overflow.rs`).
 //!
 //! Source: ALGORITHMS section 4.3; the table that decided the constants: `ControlSettings`.
 
@@ -19,6 +19,7 @@ use super::calls::Calls;
 use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
 use super::gaps::Gaps;
+use super::overflow::Overflow;
 use super::policer::Policer;
 use super::rtt::Rtt;
 use crate::units::Rate;
@@ -93,6 +94,7 @@ pub struct Congestion {
     last_ack: Option<Instant>,
     loss: LossMeter,
     policer: Policer,
+    overflow: Overflow,
     queued_at: Option<Instant>,
     /// Last time when the window, not the supply, was the limit.
     limited_at: Option<Instant>,
@@ -115,6 +117,7 @@ impl Congestion {
             last_ack: None,
             loss: LossMeter::new(now),
             policer: Policer::new(now),
+            overflow: Overflow::new(now),
             queued_at: None,
             limited_at: None,
         }
@@ -125,6 +128,8 @@ impl Congestion {
         self.note_gap(now);
         self.loss.add(now, s.newly_acked, s.newly_lost.all);
         self.policer.on_ack(now, s.newly_acked, s.newly_lost.unqueued, rtt.smoothed());
+        let queue = Duration::from_micros(self.delay.above_base_us(s.owd_us).max(0) as u64);
+        self.overflow.on_ack(now, s.newly_acked, s.newly_lost.all, queue, rtt.smoothed());
         let window = self.rate_window();
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
@@ -218,15 +223,22 @@ impl Congestion {
             return;
         }
         self.startup &= queue < target && !policed;
-        let growth = if self.startup { STARTUP_PERCENT } else { self.settings.growth_percent };
+        let is_careful = self.overflow.is_careful(now);
+        let growth = match self.startup {
+            true => STARTUP_PERCENT,
+            false if is_careful => CAREFUL_GROWTH.min(self.settings.growth_percent),
+            false => self.settings.growth_percent,
+        };
         self.cwnd = match self.delay.ask() {
+            Ask::Push if is_careful => model + PACKET,
             Ask::Push => model + (model / 4).max(rate.bytes_in(PUSH_TIME).min(PUSH_MIN) + PACKET),
             Ask::Drain => rate.bytes_in(prop) * 3 / 4,
             // A flow that doubles each round trip must not wait for us to double after it.
             Ask::Nothing if s.app_limited && low && !policed => {
                 let grown = (self.cwnd + s.newly_acked * 2).min(s.in_flight * UNTRIED_FACTOR);
                 let known = self.delivery.burst_rate().max(rate);
-                let sane = known.bytes_in(prop + room) * GROWTH_CAP + 2 * INITIAL_CWND;
+                let times = if is_careful { 1 } else { GROWTH_CAP };
+                let sane = known.bytes_in(prop + room) * times + 2 * INITIAL_CWND;
                 grown.max(self.cwnd).min(sane).max(model)
             }
             Ask::Nothing if s.app_limited => self.cwnd.max(model).min(cap),
@@ -269,17 +281,26 @@ impl Congestion {
 
     /// Rate at which datagrams leave; zero (unpaced) before the first sample. Never below what spreads
     /// the window over a round trip: a rate that was never tried says nothing. A window that is not full is filled
-    /// with less haste: what goes beyond the link's rate in the meantime waits in its queue.
+    /// with less haste: what goes beyond the link's rate in the meantime waits in its queue, hardly longer than
+    /// `CAREFUL_FILL` where that overflows.
     pub fn pacing_rate(&self, now: Instant, in_flight: u64) -> Rate {
         if !self.delivery.is_sampled() {
             return Rate(0);
         }
+        let is_careful = self.overflow.is_careful(now) && !self.startup;
         let percent = match self.startup {
             true => STARTUP_PACING_PERCENT,
+            false if is_careful => CAREFUL_PERCENT.min(self.settings.pacing_percent),
             false if in_flight < self.cwnd / 4 * 3 => REFILL_PERCENT.min(self.settings.pacing_percent),
             false => self.settings.pacing_percent,
         };
-        let by_window = Rate::from_bytes(self.cwnd, self.path().max(Duration::from_millis(1)));
+        let path = self.path().max(Duration::from_millis(1));
+        let is_known = self.limited_at.is_some_and(|t| now.saturating_duration_since(t) < KNOWN_FRESH);
+        if is_careful && is_known && in_flight < self.cwnd / 100 * CAREFUL_FULL {
+            let more = Rate::from_bytes(self.rate(now).bytes_in(CAREFUL_FILL), path);
+            return Rate(self.rate(now).0 + more.0.min(self.rate(now).0 / CAREFUL_MORE));
+        }
+        let by_window = Rate::from_bytes(self.cwnd, path);
         Rate(self.rate(now).max(by_window).0.saturating_mul(percent) / 100)
     }
 
@@ -326,7 +347,11 @@ impl Congestion {
         let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(PACKET * 3 / 2) };
         let percent = if self.calls.is_active(now) { CALL_TARGET_PERCENT } else { GAP_TARGET_PERCENT };
         let gap = self.gaps.typical() * percent / 100;
-        self.settings.target.max(packets.min(TARGET_MAX)).max(gap)
+        let target = match self.overflow.is_careful(now) {
+            true => self.settings.target.min(CAREFUL_TARGET),
+            false => self.settings.target,
+        };
+        target.max(packets.min(TARGET_MAX)).max(gap)
     }
 
     /// Time to measure the rate over: on slow links eight packets.
@@ -438,6 +463,17 @@ const STARTUP_PACING_PERCENT: u64 = 250;
 /// as at other times (150), 120, 105: 0.978, 0.981, 0.977; 60 Mbit/s at 300 ms with a queue of 40 ms beside a short link
 /// 24, 30, 31 Mbit/s; recorded links 0.983, 0.982, 0.978.
 const REFILL_PERCENT: u64 = 120;
+/// Where a short buffer overflows (source of all: `overflow.rs`): pacing over the rate and growth per acknowledged byte,
+/// percent; the queue to aim at; while less than so many hundredths of the window are in flight, what may come to
+/// wait in the link on the way to that, but no more than one part of the rate.
+const CAREFUL_PERCENT: u64 = 110;
+const CAREFUL_GROWTH: u64 = 20;
+const CAREFUL_TARGET: Duration = Duration::from_millis(8);
+const CAREFUL_FULL: u64 = 95;
+const CAREFUL_FILL: Duration = Duration::from_millis(15);
+const CAREFUL_MORE: u64 = 12;
+/// A rate is the link's if the window, not the supply, was the limit within this time. A guess; 1 s is as good.
+const KNOWN_FRESH: Duration = Duration::from_secs(3);
 /// Growth per acknowledged byte in start-up: doubling, as slow start.
 const STARTUP_PERCENT: u64 = 100;
 /// A window that was not used up may still grow to this many times what was in flight: an inner flow in
