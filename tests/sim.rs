@@ -252,6 +252,16 @@ fn probes_beside_a_download_wait_less_than_on_one_link() {
     assert!(p95 < (20 + 40) * MS, "{} ms", p95 / MS);
 }
 
+#[test]
+fn a_call_lives_on_over_the_thin_link_that_a_cut_leaves() {
+    let fast = r#"{"delay_ms":40,"queue_ms":60,"down":{"rate_mbit":157},"up":{"rate_mbit":16},"outages":[[10,18,"drop"]]}"#;
+    let thin = r#"{"delay_ms":50,"queue_ms":100,"down":{"steps":[[0,1.56],[2,0.47]],"steps_period_s":4},"up":{"rate_mbit":0.4}}"#;
+    let o = run(links(&[fast, thin].join(",")), TUNNEL, "failover", 20.0);
+    // 92 and 2.3 s when two megabytes that the fast link had taken went first.
+    let (lost, gap) = (o.probes_lost[1], o.longest_gap[1]);
+    assert!(lost <= 2 && gap < 300 * MS, "{lost} lost, {} ms", gap / MS);
+}
+
 // ---- the core: what always holds ----
 
 #[test]

@@ -467,7 +467,7 @@ const REFILL_PERCENT: u64 = 120;
 /// percent; the queue to aim at; while less than so many hundredths of the window are in flight, what may come to
 /// wait in the link on the way to that, but no more than one part of the rate.
 const CAREFUL_PERCENT: u64 = 110;
-const CAREFUL_GROWTH: u64 = 20;
+const CAREFUL_GROWTH: u64 = 50;
 const CAREFUL_TARGET: Duration = Duration::from_millis(8);
 const CAREFUL_FULL: u64 = 95;
 const CAREFUL_FILL: Duration = Duration::from_millis(15);

@@ -41,6 +41,7 @@ mod ack_ranges;
 mod base_delay;
 mod calls;
 pub mod congestion;
+mod control_frames;
 mod delay;
 mod delivery;
 mod gaps;

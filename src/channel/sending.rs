@@ -9,6 +9,7 @@
 
 use super::calls::may_be_call;
 use super::congestion::{AckSample, Congestion, NewlyLost};
+use super::control_frames::ControlFrames;
 use super::liveness::Liveness;
 use super::loss::Loss;
 use super::meter::Meter;
@@ -43,7 +44,7 @@ pub struct Sending {
     unwrap: Unwrap,
     queue: VecDeque<Bound>,
     queued_bytes: u64,
-    frames: VecDeque<Frame>,
+    frames: ControlFrames,
     returned: VecDeque<Returned>,
     others: Others,
     taken_bytes: u64,
@@ -74,7 +75,7 @@ impl Sending {
             unwrap: Unwrap::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
-            frames: VecDeque::new(),
+            frames: ControlFrames::default(),
             returned: VecDeque::new(),
             others: Others::default(),
             taken_bytes: 0,
@@ -120,13 +121,13 @@ impl Sending {
             // What was given up arrives after all.
             if is_newest && self.liveness.state() == State::Down {
                 self.liveness.on_progress(now);
-                self.send_train();
+                self.frames.push_train(self.settings.train);
             }
             return;
         };
         match self.liveness.on_progress(now) {
             State::Up => {}
-            State::Unknown | State::Down => self.send_train(),
+            State::Unknown | State::Down => self.frames.push_train(self.settings.train),
             State::Stalled => self.congestion.on_stall_end(now),
         }
         self.loss.on_acked(largest);
@@ -151,21 +152,9 @@ impl Sending {
         self.ring.forget(now, self.rtt.smoothed() * 2 + SHELL_AGE);
     }
 
-    /// Frames to send soon on this channel. A newer acknowledgement takes an older one's place; when
-    /// too many wait, the oldest is dropped (acknowledgements repeat, an abandon only shortens a wait).
+    /// A frame to send soon on this channel.
     pub fn handle_frame(&mut self, frame: Frame) {
-        if let Frame::Ack(new) = &frame {
-            let same =
-                |f: &Frame| matches!(f, Frame::Ack(a) if a.channel == new.channel && a.detour == new.detour);
-            if let Some(old) = self.frames.iter_mut().find(|f| same(f)) {
-                *old = frame;
-                return;
-            }
-        }
-        if self.frames.len() >= FRAMES_MAX {
-            self.frames.pop_front();
-        }
-        self.frames.push_back(frame);
+        self.frames.push(frame);
     }
 
     /// The link is gone, or may be back (from netlink or a send error).
@@ -195,7 +184,7 @@ impl Sending {
         }
         if now >= self.probe_at() {
             self.liveness.on_probe(now);
-            self.frames.push_back(Frame::Ping { padding: 0 });
+            self.frames.push(Frame::Ping { padding: 0 });
             return Some(self.control(now));
         }
         let urgent = self.queue.front().is_some_and(|b| b.class == Class::Sparse);
@@ -286,11 +275,6 @@ impl Sending {
             Class::Sparse => self.queue.insert(urgent, bound),
             Class::Bulk => self.queue.push_back(bound),
         }
-    }
-
-    /// A few full packets show what the link may carry, before anything is to be carried.
-    fn send_train(&mut self) {
-        self.frames.extend(std::iter::repeat_n(TRAIN_PING, self.settings.train));
     }
 
     fn take_acked(&mut self, now: Instant, ack: &Ack) -> Option<News> {
@@ -400,16 +384,7 @@ impl Sending {
     }
 
     fn control(&mut self, now: Instant) -> Transmit {
-        let mut frames = Vec::new();
-        let mut bytes = CONTROL_BYTES;
-        while let Some(frame) = self.frames.front() {
-            let size = frame.encoded_len();
-            if !frames.is_empty() && bytes + size > CONTROL_MAX {
-                break;
-            }
-            bytes += size;
-            frames.extend(self.frames.pop_front());
-        }
+        let (frames, bytes) = self.frames.take();
         let wire = bytes as u64 + u64::from(self.settings.overhead) - crate::wire::header::OVERHEAD as u64;
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let number = if eliciting { self.remember(now, wire, None) } else { self.ring.push(None) };
@@ -478,17 +453,10 @@ const SHELL_AGE: Duration = Duration::from_millis(100);
 /// More than this a peer's acknowledgement delay is not believed.
 const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
-/// A packet of the train on a new link: 1,275 bytes with all headers over IPv6, whose links take 1,280 (RFC 8200).
-const TRAIN_PING: Frame = Frame::Ping { padding: 1_200 };
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
 /// Late packets are looked for this often.
 const LATE_STEP: Duration = Duration::from_millis(5);
-const FRAMES_MAX: usize = 64;
-/// Header and tag of a control datagram.
-const CONTROL_BYTES: usize = 24;
-/// Sealed control datagrams stay below every path's MTU.
-const CONTROL_MAX: usize = 1_100;
 
 #[cfg(test)]
 mod tests {
