@@ -235,6 +235,18 @@ fn a_long_link_with_a_short_buffer_is_filled_without_overflowing_it_again_and_ag
 }
 
 #[test]
+fn neither_a_handover_nor_random_loss_is_taken_for_a_short_buffer() {
+    let handovers = r#"{"rate_mbit":60,"delay_ms":25,"queue_bytes":600000,"delay_steps":[[0,0],[5,15],[10,0]],
+        "delay_steps_period_s":20,"outages":[[5,5.15,"drop"],[10,10.15,"drop"]]}"#;
+    let lossy = r#"{"delay_ms":20,"loss":0.04,"jitter_ms":15,"down":{"steps":[[0,60],[3,12]],"steps_period_s":6},"up":{"rate_mbit":8}}"#;
+    // 51, and 38 where an outage counts as an overflow; 27 to 30, and 19 to 22 where 5 % of 15 kB do.
+    for (link, floor) in [(handovers, 45.0), (lossy, 24.0)] {
+        let goodput = run(links(link), TUNNEL, "tcp_down", 15.0).goodput80_mbit;
+        assert!(goodput > floor, "{goodput:.1} Mbit/s: {link}");
+    }
+}
+
+#[test]
 fn jitter_that_keeps_the_order_does_not_starve_a_download() {
     let link = r#"{"rate_mbit":20,"delay_ms":20,"jitter_ms":30}"#;
     for count in [1, 2] {

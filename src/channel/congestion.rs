@@ -58,6 +58,8 @@ pub struct NewlyLost {
     pub all: u64,
     /// Sent after a queue was last seen (`Congestion::queued_at`): no overflow of one.
     pub unqueued: u64,
+    /// Not handed to another channel before, and no outage's (`overflow.rs`).
+    pub fresh: u64,
 }
 
 /// What an acknowledgement of this channel brought.
@@ -129,7 +131,7 @@ impl Congestion {
         self.loss.add(now, s.newly_acked, s.newly_lost.all);
         self.policer.on_ack(now, s.newly_acked, s.newly_lost.unqueued, rtt.smoothed());
         let queue = Duration::from_micros(self.delay.above_base_us(s.owd_us).max(0) as u64);
-        self.overflow.on_ack(now, s.newly_acked, s.newly_lost.all, queue, rtt.smoothed());
+        self.overflow.on_ack(now, s.newly_acked, s.newly_lost.fresh, queue, rtt.smoothed());
         let window = self.rate_window();
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
@@ -176,6 +178,11 @@ impl Congestion {
         }
     }
 
+    /// Packets called lost were only overtaken.
+    pub fn on_spurious(&mut self, now: Instant) {
+        self.overflow.forget_round(now);
+    }
+
     /// A packet that may be a call's is bound to this channel.
     pub fn on_urgent(&mut self, now: Instant) {
         self.calls.on_urgent(now);
@@ -202,7 +209,12 @@ impl Congestion {
         // Jitter of the return path is to be covered, too, but not what may be a queue there.
         let path = if called { self.path() } else { self.path.mean().min(self.path() + target) };
         let prop = path + self.ack_gap.saturating_sub(GAP_FREE);
-        let room = if policed { Duration::ZERO } else { target };
+        let is_careful = self.overflow.is_careful(now) && target <= self.settings.target;
+        let room = match (policed, is_careful) {
+            (true, _) => Duration::ZERO,
+            (false, true) => target.min(CAREFUL_TARGET),
+            (false, false) => target,
+        };
         let whole = rate.bytes_in(prop + room) + PACKET;
         // Two such links often stand still together, three hardly ever.
         let model = if called && self.company < 2 { whole * CALL_WINDOW_PERCENT / 100 } else { whole };
@@ -214,7 +226,7 @@ impl Congestion {
         if self.delay.ask() == Ask::Drain {
             self.no_growth_until = now + rtt * 5 / 2;
         }
-        let low = queue < target / 2 && now >= self.no_growth_until;
+        let low = queue < if is_careful { room } else { target } / 2 && now >= self.no_growth_until;
         if !self.delivery.is_sampled() {
             // The same rate for all: a longer path begins with more in flight.
             let scaled = INITIAL_CWND * (rtt.as_millis() as u64).clamp(INITIAL_RTT_MS, 4 * INITIAL_RTT_MS)
@@ -222,15 +234,13 @@ impl Congestion {
             self.cwnd = (self.cwnd + s.newly_acked).max(scaled).min(STARTUP_MAX);
             return;
         }
-        self.startup &= queue < target && !policed;
-        let is_careful = self.overflow.is_careful(now);
+        self.startup &= queue < target && !policed && !is_careful;
         let growth = match self.startup {
             true => STARTUP_PERCENT,
             false if is_careful => CAREFUL_GROWTH.min(self.settings.growth_percent),
             false => self.settings.growth_percent,
         };
         self.cwnd = match self.delay.ask() {
-            Ask::Push if is_careful => model + PACKET,
             Ask::Push => model + (model / 4).max(rate.bytes_in(PUSH_TIME).min(PUSH_MIN) + PACKET),
             Ask::Drain => rate.bytes_in(prop) * 3 / 4,
             // A flow that doubles each round trip must not wait for us to double after it.
@@ -279,8 +289,8 @@ impl Congestion {
         self.delivery.burst_rate()
     }
 
-    /// Rate at which datagrams leave; zero (unpaced) before the first sample. Never below what spreads
-    /// the window over a round trip: a rate that was never tried says nothing. A window that is not full is filled
+    /// Rate at which datagrams leave; zero (unpaced) before the first sample. Where short buffers do not overflow never
+    /// below what spreads the window over a round trip: a rate that was never tried says nothing. A window that is not full is filled
     /// with less haste: what goes beyond the link's rate in the meantime waits in its queue, hardly longer than
     /// `CAREFUL_FILL` where that overflows.
     pub fn pacing_rate(&self, now: Instant, in_flight: u64) -> Rate {
@@ -347,11 +357,7 @@ impl Congestion {
         let packets = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(PACKET * 3 / 2) };
         let percent = if self.calls.is_active(now) { CALL_TARGET_PERCENT } else { GAP_TARGET_PERCENT };
         let gap = self.gaps.typical() * percent / 100;
-        let target = match self.overflow.is_careful(now) {
-            true => self.settings.target.min(CAREFUL_TARGET),
-            false => self.settings.target,
-        };
-        target.max(packets.min(TARGET_MAX)).max(gap)
+        self.settings.target.max(packets.min(TARGET_MAX)).max(gap)
     }
 
     /// Time to measure the rate over: on slow links eight packets.

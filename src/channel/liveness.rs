@@ -135,7 +135,7 @@ const ACK_DELAY: Duration = Duration::from_millis(10);
 const TAIL_GAP: Duration = Duration::from_millis(25);
 const STALLED_GAP: Duration = Duration::from_millis(50);
 const UNKNOWN_GAP: Duration = Duration::from_millis(250);
-/// Heartbeat while there was traffic within `QUIET_AFTER`, and later. Source: ALGORITHMS section 4.1.
+/// Heartbeat while there was traffic within `QUIET_AFTER`, and later; likewise how often a link that is down is asked. Source: ALGORITHMS section 4.1.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 const HEARTBEAT_QUIET: Duration = Duration::from_secs(1);
 const QUIET_AFTER: Duration = Duration::from_secs(30);

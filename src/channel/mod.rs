@@ -57,4 +57,5 @@ mod rtt;
 pub mod sending;
 mod sending_settings;
 mod sent;
+mod signs;
 mod unwrap;

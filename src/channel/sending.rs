@@ -13,11 +13,13 @@ use super::control_frames::ControlFrames;
 use super::liveness::Liveness;
 use super::loss::Loss;
 use super::meter::Meter;
+use super::overflow::Silence;
 use super::pacer::Pacer;
 use super::row::{Others, SendRow, State};
 use super::rtt::Rtt;
 pub use super::sending_settings::SendingSettings;
-use super::sent::{Fate, SentPacket, SentRing};
+use super::sent::{give_back, Fate, News, SentPacket, SentRing};
+use super::signs::Signs;
 use super::unwrap::Unwrap;
 use crate::units::{Bound, Class, Form, Packet, PacketNumber, Piece, Reason, Returned, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
@@ -49,8 +51,8 @@ pub struct Sending {
     others: Others,
     taken_bytes: u64,
     last_sent: Instant,
-    /// Or sent before the link was gone.
-    largest_acked: Option<PacketNumber>,
+    signs: Signs,
+    silence: Silence,
     loss: Loss,
     goodput: Meter,
     sent: Meter,
@@ -80,7 +82,8 @@ impl Sending {
             others: Others::default(),
             taken_bytes: 0,
             last_sent: now,
-            largest_acked: None,
+            signs: Signs::default(),
+            silence: Silence::default(),
             loss: Loss::default(),
             goodput: Meter::new(now),
             sent: Meter::new(now),
@@ -115,13 +118,10 @@ impl Sending {
         }
         let arrived = self.unwrap.arrived(ack.received_at, ack.received_bytes);
         let in_flight = self.ring.bytes_in_flight();
-        let is_newest = self.largest_acked.is_none_or(|before| largest > before);
-        self.largest_acked = self.largest_acked.max(Some(largest));
+        let is_sign = self.signs.on_ack(now, largest, arrived.at_us);
         let Some(news) = self.take_acked(now, ack) else {
-            // What was given up arrives after all.
-            if is_newest && self.liveness.state() == State::Down {
-                self.liveness.on_progress(now);
-                self.frames.push_train(self.settings.train);
+            if is_sign && self.ring.is_forgotten(largest) {
+                self.on_sign(now);
             }
             return;
         };
@@ -162,8 +162,7 @@ impl Sending {
         self.liveness.on_link(now, usable);
         if !usable {
             self.give_everything_back(now);
-            // What arrived before says nothing of the link now.
-            self.largest_acked = self.ring.next_number().0.checked_sub(1).map(PacketNumber);
+            self.signs.on_gone(self.ring.next_number());
         }
     }
 
@@ -184,6 +183,7 @@ impl Sending {
         }
         if now >= self.probe_at() {
             self.liveness.on_probe(now);
+            self.forget_probes();
             self.frames.push(Frame::Ping { padding: 0 });
             return Some(self.control(now));
         }
@@ -277,10 +277,29 @@ impl Sending {
         }
     }
 
+    /// A silent link is asked for as long as it takes: of the probes the last ones will do.
+    fn forget_probes(&mut self) {
+        if matches!(self.liveness.state(), State::Unknown | State::Down) && self.ring.len() >= PROBES_MAX {
+            self.ring.clear(|id| self.returned.push_back(Returned::Gone(id)));
+        }
+    }
+
+    /// What was given up arrives after all.
+    fn on_sign(&mut self, now: Instant) {
+        if self.liveness.state() == State::Unknown {
+            return;
+        }
+        match self.liveness.on_progress(now) {
+            State::Up | State::Unknown => {}
+            State::Down => self.frames.push_train(self.settings.train),
+            State::Stalled => self.congestion.on_stall_end(now),
+        }
+    }
+
     fn take_acked(&mut self, now: Instant, ack: &Ack) -> Option<News> {
         let mut news = News::default();
         let mut late = None;
-        for &(low, high) in &ack.ranges {
+        for &(low, high) in ack.ranges.iter().rev() {
             self.ring.acknowledge(low, high, |number, packet| {
                 if let Some(id) = packet.handed_back {
                     self.returned.push_back(Returned::Arrived(id));
@@ -288,6 +307,7 @@ impl Sending {
                 if let Some(b) = packet.bound.as_ref().filter(|b| b.form == Form::Context) {
                     self.returned.push_back(Returned::Context(b.id()));
                 }
+                self.silence.on_acked(number, packet.time_sent);
                 if packet.fate == Fate::Lost {
                     late = Some(now.saturating_duration_since(packet.time_sent));
                 }
@@ -299,6 +319,7 @@ impl Sending {
         }
         if let Some(age) = late {
             self.loss.on_spurious(now, age, &self.rtt);
+            self.congestion.on_spurious(now);
         }
         (news.bytes > 0).then(|| {
             self.goodput.add(now, news.bytes);
@@ -316,6 +337,9 @@ impl Sending {
             news.all += u64::from(packet.wire_bytes);
             let is_queued = queued_at.is_some_and(|at| packet.time_sent <= at);
             news.unqueued += if is_queued { 0 } else { u64::from(packet.wire_bytes) };
+            let is_fresh = packet.fate == Fate::InFlight && !self.silence.covers(packet.time_sent);
+            news.fresh += if is_fresh { u64::from(packet.wire_bytes) } else { 0 };
+
             if let Some(id) = packet.handed_back {
                 self.returned.push_back(Returned::Gone(id));
             }
@@ -433,21 +457,6 @@ impl Sending {
     }
 }
 
-/// Puts a packet on the list of those to send again; copies have done what they were for.
-fn give_back(returned: &mut VecDeque<Returned>, mut bound: Bound) {
-    if bound.reason != Reason::Copy {
-        bound.reason = Reason::Again;
-        returned.push_back(Returned::Again(bound));
-    }
-}
-
-/// What an acknowledgement has newly acknowledged.
-#[derive(Default)]
-struct News {
-    bytes: u64,
-    newest: Option<(PacketNumber, SentPacket)>,
-}
-
 /// Shells of lost packets are kept so long beyond two round trips.
 const SHELL_AGE: Duration = Duration::from_millis(100);
 /// More than this a peer's acknowledgement delay is not believed.
@@ -455,6 +464,8 @@ const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
+/// Probes of a silent link that are remembered.
+const PROBES_MAX: usize = 64;
 /// Late packets are looked for this often.
 const LATE_STEP: Duration = Duration::from_millis(5);
 
@@ -630,18 +641,36 @@ mod tests {
     #[test]
     fn a_link_that_delivers_what_was_given_up_is_back() {
         let (mut s, t, epoch) = up();
-        send(&mut s, t, 0..3);
+        send(&mut s, t, 0..40);
         s.handle_timeout(t + MS * 200);
         s.handle_timeout(t + MS * 4_000);
         assert_eq!(s.row(t).state, State::Down);
         let back = t + MS * 6_500;
         s.settings.train = TRAIN;
+        // It stood on the peer's way back all the time.
+        s.handle_ack(back, &ack(t + MS * 5, epoch, &[(0, 1)]));
+        assert_eq!(s.row(back).state, State::Down);
         s.handle_ack(back, &ack(back, epoch, &[(0, 2)]));
         assert_eq!(s.row(back).state, State::Up);
         let train = std::iter::from_fn(|| s.poll_transmit(back));
         assert_eq!(train.filter(|x| matches!(x, Transmit::Control { .. })).count(), TRAIN);
-        // What it took meanwhile tells of the outage, not of the link.
-        assert!(s.row(back).cwnd <= up().0.row(t).cwnd && s.row(back).smoothed_rtt < MS * 100);
+        // Its queue takes longer than a stall: it is used meanwhile.
+        for ms in (20..400).step_by(20) {
+            let now = back + MS * ms;
+            s.handle_timeout(now);
+            s.handle_ack(now, &ack(now, epoch, &[(0, 3 + u64::from(ms) / 20)]));
+            assert_eq!(s.row(now).state, State::Up, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_down_for_a_day_does_not_fill_memory() {
+        let (mut s, t, _) = up();
+        s.handle_link(t, false);
+        for n in 0..20_000 {
+            while s.poll_transmit(t + MS * 1_000 * n).is_some() {}
+        }
+        assert!(s.ring.len() <= PROBES_MAX + 1 && s.returned.len() < 10);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Lost and re-sent packets stay as empty shells for a while, so that a late acknowledgement is
 //! recognised (the loss was none) and delivery is counted rightly.
 
-use crate::units::{Bound, PacketNumber, PieceId, Reason, Ticks};
+use crate::units::{Bound, PacketNumber, PieceId, Reason, Returned, Ticks};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,11 @@ impl SentRing {
     /// The number that the next datagram gets.
     pub fn next_number(&self) -> PacketNumber {
         PacketNumber(self.first + self.slots.len() as u64)
+    }
+
+    /// Whether a number is below all that is known.
+    pub fn is_forgotten(&self, number: PacketNumber) -> bool {
+        number.0 < self.first
     }
 
     /// Takes the next number; `None` for a datagram that nobody acknowledges.
@@ -209,4 +214,19 @@ impl SentRing {
             self.first += 1;
         }
     }
+}
+
+/// Puts a packet on the list of those to send again; copies have done what they were for.
+pub(super) fn give_back(returned: &mut VecDeque<Returned>, mut bound: Bound) {
+    if bound.reason != Reason::Copy {
+        bound.reason = Reason::Again;
+        returned.push_back(Returned::Again(bound));
+    }
+}
+
+/// What an acknowledgement has newly acknowledged.
+#[derive(Default)]
+pub(super) struct News {
+    pub bytes: u64,
+    pub newest: Option<(PacketNumber, SentPacket)>,
 }

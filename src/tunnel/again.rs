@@ -27,10 +27,10 @@ impl Again {
 
     /// Takes a packet to be sent again; gives it back where that is not worth while any more, or too many wait.
     pub(super) fn push(&mut self, now: Instant, lost: Bound) -> Option<Bound> {
-        if now >= deadline(&lost) || self.len() >= AGAIN_MAX {
+        let line = self.line(lost.class);
+        if now >= deadline(&lost) || line.len() >= AGAIN_MAX {
             return Some(lost);
         }
-        let line = self.line(lost.class);
         let at = line.partition_point(|b| b.bound_at <= lost.bound_at);
         line.insert(at, lost);
         None
@@ -104,5 +104,58 @@ pub(super) const RESEND_DEADLINE: Duration = Duration::from_millis(1_000);
 /// The same for bulk flows. A link that falls from 170 to 3 Mbit/s tells of a loss after a second and
 /// more; the far end begins to wait only then. Source: scenario car2.
 pub(super) const RESEND_DEADLINE_BULK: Duration = Duration::from_millis(3_000);
-/// Packets waiting to be sent again at most.
+/// Packets of each line at most.
 pub(super) const AGAIN_MAX: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{FlowSeq, FlowTag, Form, Packet, Piece, Reason};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn bound(t: Instant, class: Class, seq: u32) -> Bound {
+        let packet = Packet::complete(&[0; 200]);
+        let (form, piece, flow) = (Form::Whole, Piece::All, FlowTag(1));
+        let seq = FlowSeq(seq);
+        Bound { packet, form, piece, flow, seq, class, bound_at: t, reason: Reason::Again, avoid: None }
+    }
+
+    #[test]
+    fn each_line_is_oldest_first_and_bounded_by_itself() {
+        let t = Instant::now();
+        let mut again = Again::default();
+        (0..AGAIN_MAX as u32).for_each(|n| assert!(again.push(t, bound(t, Class::Bulk, n)).is_none()));
+        assert!(again.push(t, bound(t, Class::Bulk, 7)).is_some());
+        assert!(again.push(t, bound(t + MS, Class::Sparse, 2)).is_none());
+        assert!(again.push(t, bound(t, Class::Sparse, 1)).is_none());
+        assert_eq!(again.head(Class::Sparse).map(|b| b.seq), Some(FlowSeq(1)));
+        assert_eq!(again.len(), AGAIN_MAX + 2);
+    }
+
+    #[test]
+    fn what_arrives_meanwhile_is_left_out_in_either_line_and_nothing_stays_of_it() {
+        let t = Instant::now();
+        let mut again = Again::default();
+        for class in [Class::Sparse, Class::Bulk] {
+            (0..3).for_each(|n| _ = again.push(t, bound(t, class, n)));
+            again.settle(bound(t, class, 0).id(), true);
+            again.settle(bound(t, class, 90).id(), true);
+            assert_eq!(again.head(class).map(|b| b.seq), Some(FlowSeq(1)));
+            (0..2).for_each(|_| _ = again.pop(class));
+            assert!(again.head(class).is_none() && again.settled.is_empty());
+        }
+    }
+
+    #[test]
+    fn urgent_packets_are_given_up_sooner() {
+        let t = Instant::now();
+        let mut again = Again::default();
+        _ = again.push(t, bound(t, Class::Bulk, 1));
+        _ = again.push(t, bound(t, Class::Sparse, 2));
+        assert_eq!(again.poll_timeout(), Some(t + RESEND_DEADLINE));
+        assert_eq!(again.poll_old(t + RESEND_DEADLINE).map(|b| b.seq), Some(FlowSeq(2)));
+        assert!(again.poll_old(t + RESEND_DEADLINE).is_none());
+        assert_eq!(again.poll_timeout(), Some(t + RESEND_DEADLINE_BULK));
+    }
+}

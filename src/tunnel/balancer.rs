@@ -247,7 +247,7 @@ const RATE_FLOOR: u64 = 10_000;
 /// Longer packets are no call's, and these floors are not for them: on a thin link all eight of eight downloads are sparse. Source:
 /// one link of 0.6, 0.8, 0.9 Mbit/s with a queue of 60 ms, 0.43, 0.87, 0.73 of the link with the floors, 0.57, 1.09,
 /// 0.90 without.
-const SMALL_MAX: u64 = 400;
+pub(super) const SMALL_MAX: u64 = 400;
 /// Sparse packets may overdraw a window by so much, bytes: two to eight full packets. Source: scenario asym, where
 /// acknowledgements took 12,000 again and again, until the uplink's queue was a second long.
 const OVERDRAFT_MIN: i64 = 3_000;

@@ -15,6 +15,7 @@
 //!
 //! Waiting is counted on a clock that stands while nothing can leave (`freeze`): no flow is punished for that.
 
+use super::balancer::SMALL_MAX;
 use super::classify::{mark_ce, Ecn, Flow};
 use super::codel::Codel;
 use super::flow_rate::FlowRates;
@@ -84,6 +85,12 @@ pub struct FlowQueues {
     /// Where the last overflow was found, to be looked at first.
     longest: u16,
     stats: FlowQueueStats,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum List {
+    New,
+    Old,
 }
 
 #[derive(Default)]
@@ -310,18 +317,26 @@ impl FlowQueues {
         }
     }
 
-    /// There is no room for the packet that goes next: an urgent one that waits for its turn goes before it. False if
-    /// there is none.
+    /// There is no room for the packet that goes next: an urgent one that waits for its turn goes before it, a small one if
+    /// there is one, as that finds room at once. False if there is none.
     pub(super) fn bring_sparse(&mut self) -> bool {
-        let queues = &self.queues;
-        let head = |index: &u16| queues[usize::from(*index)].items.front().map(|item| item.class);
-        let is_sparse = |index: &u16| head(index) == Some(Class::Sparse);
-        let list =
-            if self.new.iter().take(BROUGHT_MAX).any(is_sparse) { &mut self.new } else { &mut self.old };
-        let Some(at) = list.iter().take(BROUGHT_MAX).position(is_sparse) else { return false };
+        let queue = |index: &u16| &self.queues[usize::from(*index)];
+        let urgent = |index: &u16| queue(index).items.front().filter(|item| item.class == Class::Sparse);
+        let is_small = |index: &u16| urgent(index).is_some_and(|item| item.packet.len() as u64 <= SMALL_MAX);
+        let is_any = |index: &u16| urgent(index).is_some() && queue(index).deficit > -AHEAD_MAX;
+        let find = |list: &VecDeque<u16>, is_it: &dyn Fn(&u16) -> bool| {
+            list.iter().take(BROUGHT_MAX).position(is_it)
+        };
+        let in_new = |is_it| find(&self.new, is_it).map(|at| (List::New, at));
+        let in_old = |is_it| find(&self.old, is_it).map(|at| (List::Old, at));
+        let either = |is_it| in_new(is_it).or_else(|| in_old(is_it));
+        let Some((list, at)) = either(&is_small).or_else(|| either(&is_any)) else { return false };
+        let list = if list == List::New { &mut self.new } else { &mut self.old };
         let Some(index) = list.remove(at) else { return false };
         let queue = &mut self.queues[usize::from(index)];
-        queue.deficit = queue.deficit.max(1);
+        // What a call owes is forgiven: those that it passes have no room for longer than its turn.
+        queue.deficit = queue.deficit.max(1 - AHEAD_MAX);
+        queue.is_ahead = true;
         self.new.push_front(index);
         true
     }
@@ -394,8 +409,9 @@ impl FlowQueues {
 
     /// The rule for sparse flows: a wait of a few full packets is fine on a thin link, too (RFC 8289 section 4.4 has one).
     fn sparse_rule(&self) -> CodelSettings {
-        let few = self.rate.time_for(FEW * u64::from(self.settings.quantum)).min(FEW_MAX);
         let CodelSettings { target, interval } = self.settings.sparse;
+        let few = self.rate.time_for(FEW * u64::from(self.settings.quantum)).min(FEW_MAX);
+        let few = if self.rate.0 == 0 { Duration::ZERO } else { few };
         CodelSettings { target: target.max(few), interval: interval.max(few * 2) }
     }
 
@@ -593,6 +609,12 @@ mod tests {
         for _ in 0..2 {
             assert!(q.queues.bring_sparse());
             assert_eq!(q.pop(1).unwrap().class, Class::Sparse);
+        }
+        // A page's full packet does not stand in a call's way.
+        q.push(1, &make::tcp4(9, 2, 16, 0, &[], 1400));
+        for len in [228, 228, 228] {
+            assert!(q.queues.bring_sparse());
+            assert_eq!(q.pop(1).unwrap().packet.len(), len);
         }
     }
 

@@ -152,8 +152,8 @@ impl Outbound {
         }
     }
 
-    /// A packet that a channel gave back (`Sending::poll_returned`): it goes again before anything new, unless it
-    /// arrives before its turn.
+    /// A packet that a channel gave back (`Sending::poll_returned`): it goes again before anything new that is not
+    /// urgent, unless it arrives before its turn.
     pub fn handle_returned(&mut self, now: Instant, returned: Returned) {
         let (settled, arrived) = match returned {
             Returned::Again(bound) => return self.handle_lost(now, bound),

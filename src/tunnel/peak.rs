@@ -26,8 +26,9 @@ impl Peak {
 
     pub(super) fn on_rate(&mut self, now: Instant, rate: Rate) -> Rate {
         if now.saturating_duration_since(self.smooth_at) >= PEAK_STEP {
+            let steps = now.saturating_duration_since(self.smooth_at).as_millis() / PEAK_STEP.as_millis();
+            (0..steps.min(STEPS_MAX)).for_each(|_| self.fading -= self.fading / FADING);
             self.smooth_at = now;
-            self.fading -= self.fading / FADING;
             self.smooth = if rate.0 > self.smooth {
                 (self.smooth + rate.0) / 2
             } else {
@@ -47,6 +48,7 @@ impl Peak {
 const PEAK_STEP: Duration = Duration::from_millis(50);
 /// One part of so many goes in each step: half in a second. A guess.
 const FADING: u64 = 32;
+const STEPS_MAX: u128 = 100;
 const PEAK_SLICE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
