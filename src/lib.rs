@@ -58,7 +58,7 @@
 //! 5. Header and packet are written behind one another into a train, sealed in place (`crypto/aead.rs`), and the
 //!    train leaves in one system call (`io/udp.rs`, GSO). The packet stays in the in-flight ring.
 //! 6. An acknowledgement empties the ring (`channel/sent.rs`) and moves the window. What was lost, or is stuck in a
-//!    link that stalls, goes back to `tun-read` and again to another channel.
+//!    link that stalls, goes back to `tun-read` and again to another channel (`tunnel/again.rs`).
 //!
 //! # The way of a packet in
 //!
@@ -109,6 +109,10 @@
 //!   that such a sender keeps in flight, less than a radio link's standstill takes. Then it becomes slowly shorter, so that
 //!   the sender does not stop every ten seconds to measure it. *And the times in which it probes for more are stretched* where
 //!   a link has room (`tunnel/probe_stretch.rs`): beside a thin short link it did not find the long fast one.
+//! - *What was lost goes before anything new but urgent packets* (`tunnel/again.rs`, `tunnel/flow_queue.rs`): where a fast link
+//!   died beside a thin one, that was seconds of the thin one, and a call waited behind it.
+//! - *Where a short buffer overflows, the window grows with care for a while* (`channel/overflow.rs`): on a long path everything that comes
+//!   faster than the link carries must find room there.
 //! - *A hole in a TCP flow is held for 600 ms of standstill, not of age, and longer where the links' round trip is*
 //!   (`tunnel/inbound.rs`): while a slow link sends
 //!   again what a dead one took with it, nothing is given up.

@@ -4,7 +4,6 @@
 //!   Unknown --ack--> Up --in flight, no news for srtt + max(60 ms, 4 rttvar)--> Stalled
 //!                     ^------------------------ack------------------------------'  |
 //!                     '---------------ack--------------- Down <--3 s without news--'
-//!           (also of what was given up: `sending.rs`)
 //! ```
 //! Not for: what happens to the packets in flight (`sending.rs`).
 

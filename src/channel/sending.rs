@@ -19,7 +19,6 @@ use super::row::{Others, SendRow, State};
 use super::rtt::Rtt;
 pub use super::sending_settings::SendingSettings;
 use super::sent::{give_back, Fate, News, SentPacket, SentRing};
-use super::signs::Signs;
 use super::unwrap::Unwrap;
 use crate::units::{Bound, Class, Form, Packet, PacketNumber, Piece, Reason, Returned, Run, Ticks};
 use crate::wire::frame::{Ack, Frame};
@@ -51,7 +50,6 @@ pub struct Sending {
     others: Others,
     taken_bytes: u64,
     last_sent: Instant,
-    signs: Signs,
     silence: Silence,
     loss: Loss,
     goodput: Meter,
@@ -82,7 +80,6 @@ impl Sending {
             others: Others::default(),
             taken_bytes: 0,
             last_sent: now,
-            signs: Signs::default(),
             silence: Silence::default(),
             loss: Loss::default(),
             goodput: Meter::new(now),
@@ -118,13 +115,7 @@ impl Sending {
         }
         let arrived = self.unwrap.arrived(ack.received_at, ack.received_bytes);
         let in_flight = self.ring.bytes_in_flight();
-        let is_sign = self.signs.on_ack(now, largest, arrived.at_us);
-        let Some(news) = self.take_acked(now, ack) else {
-            if is_sign && self.ring.is_forgotten(largest) {
-                self.on_sign(now);
-            }
-            return;
-        };
+        let Some(news) = self.take_acked(now, ack) else { return };
         match self.liveness.on_progress(now) {
             State::Up => {}
             State::Unknown | State::Down => self.frames.push_train(self.settings.train),
@@ -162,7 +153,6 @@ impl Sending {
         self.liveness.on_link(now, usable);
         if !usable {
             self.give_everything_back(now);
-            self.signs.on_gone(self.ring.next_number());
         }
     }
 
@@ -281,18 +271,6 @@ impl Sending {
     fn forget_probes(&mut self) {
         if matches!(self.liveness.state(), State::Unknown | State::Down) && self.ring.len() >= PROBES_MAX {
             self.ring.clear(|id| self.returned.push_back(Returned::Gone(id)));
-        }
-    }
-
-    /// What was given up arrives after all.
-    fn on_sign(&mut self, now: Instant) {
-        if self.liveness.state() == State::Unknown {
-            return;
-        }
-        match self.liveness.on_progress(now) {
-            State::Up | State::Unknown => {}
-            State::Down => self.frames.push_train(self.settings.train),
-            State::Stalled => self.congestion.on_stall_end(now),
         }
     }
 
@@ -639,28 +617,21 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_delivers_what_was_given_up_is_back() {
+    fn a_silent_link_is_back_with_the_first_probe_behind_its_queue() {
         let (mut s, t, epoch) = up();
         send(&mut s, t, 0..40);
         s.handle_timeout(t + MS * 200);
-        s.handle_timeout(t + MS * 4_000);
-        assert_eq!(s.row(t).state, State::Down);
+        let down = t + MS * 4_000;
+        s.handle_timeout(down);
+        assert_eq!(s.row(down).state, State::Down);
+        let probes = (0..20).filter(|n| s.poll_transmit(down + MS * 50 * *n).is_some());
+        assert!((4..=6).contains(&probes.count()), "five in a second");
         let back = t + MS * 6_500;
-        s.settings.train = TRAIN;
-        // It stood on the peer's way back all the time.
-        s.handle_ack(back, &ack(t + MS * 5, epoch, &[(0, 1)]));
+        // What had waited in the link says nothing of what is sent now: that arrives behind all of it.
+        s.handle_ack(back, &ack(back, epoch, &[(0, 30)]));
         assert_eq!(s.row(back).state, State::Down);
-        s.handle_ack(back, &ack(back, epoch, &[(0, 2)]));
+        s.handle_ack(back + MS * 50, &ack(back + MS * 50, epoch, &[(0, 41)]));
         assert_eq!(s.row(back).state, State::Up);
-        let train = std::iter::from_fn(|| s.poll_transmit(back));
-        assert_eq!(train.filter(|x| matches!(x, Transmit::Control { .. })).count(), TRAIN);
-        // Its queue takes longer than a stall: it is used meanwhile.
-        for ms in (20..400).step_by(20) {
-            let now = back + MS * ms;
-            s.handle_timeout(now);
-            s.handle_ack(now, &ack(now, epoch, &[(0, 3 + u64::from(ms) / 20)]));
-            assert_eq!(s.row(now).state, State::Up, "{ms} ms");
-        }
     }
 
     #[test]

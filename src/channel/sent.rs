@@ -70,11 +70,6 @@ impl SentRing {
         PacketNumber(self.first + self.slots.len() as u64)
     }
 
-    /// Whether a number is below all that is known.
-    pub fn is_forgotten(&self, number: PacketNumber) -> bool {
-        number.0 < self.first
-    }
-
     /// Takes the next number; `None` for a datagram that nobody acknowledges.
     pub fn push(&mut self, packet: Option<SentPacket>) -> PacketNumber {
         let number = self.next_number();
