@@ -111,6 +111,7 @@ const OUTAGE_MIN: Duration = Duration::from_millis(25);
 const LOSS_PPM: u64 = 100_000;
 /// And as many bytes of it. Source: as above.
 const LOST_MIN: u64 = 20_000;
+/// A round lasts for so long and has twenty full packets, at least. Guesses.
 const ROUND_MIN: Duration = Duration::from_millis(50);
 const ROUND_BYTES: u64 = 30_000;
 /// A queue this long, or a quarter of the round trip, can take what comes at once. Source: as above, 60 ms.

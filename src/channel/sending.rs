@@ -317,7 +317,6 @@ impl Sending {
             news.unqueued += if is_queued { 0 } else { u64::from(packet.wire_bytes) };
             let is_fresh = packet.fate == Fate::InFlight && !self.silence.covers(packet.time_sent);
             news.fresh += if is_fresh { u64::from(packet.wire_bytes) } else { 0 };
-
             if let Some(id) = packet.handed_back {
                 self.returned.push_back(Returned::Gone(id));
             }
@@ -442,7 +441,7 @@ const ACK_DELAY_BELIEVED: Duration = Duration::from_millis(200);
 const PACKET_BYTES: u64 = 1_500;
 /// Packets in flight at most: 16,384 full ones are 24 MB.
 const RING_MAX: usize = 16_384;
-/// Probes of a silent link that are remembered.
+/// Probes of a silent link that are remembered: 13 s of them. A guess.
 const PROBES_MAX: usize = 64;
 /// Late packets are looked for this often.
 const LATE_STEP: Duration = Duration::from_millis(5);

@@ -79,18 +79,13 @@ pub struct FlowQueues {
     new: VecDeque<u16>,
     old: VecDeque<u16>,
     rates: FlowRates,
-    rate: Rate,
+    /// The rule for sparse flows at the rate of now.
+    sparse: CodelSettings,
     peak: Rate,
     base_rtt: Duration,
     /// Where the last overflow was found, to be looked at first.
     longest: u16,
     stats: FlowQueueStats,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum List {
-    New,
-    Old,
 }
 
 #[derive(Default)]
@@ -136,7 +131,7 @@ impl FlowQueues {
             by_tag: vec![NONE; 1 << 16],
             new: VecDeque::new(),
             old: VecDeque::new(),
-            rate: Rate(0),
+            sparse: settings.sparse,
             peak: Rate(0),
             base_rtt: Duration::ZERO,
             longest: 0,
@@ -205,7 +200,13 @@ impl FlowQueues {
 
     /// How fast the queues are emptied: now, and the highest rate lately; and the tunnel's round trip without queue.
     pub fn set_drain(&mut self, rate_now: Rate, rate_peak: Rate, base_rtt: Duration) {
-        self.rate = rate_now;
+        // A wait of a few full packets is fine on a thin link, too (RFC 8290 allows for one).
+        let few = match rate_now.0 {
+            0 => Duration::ZERO,
+            _ => rate_now.time_for(FEW * u64::from(self.settings.quantum)).min(FEW_MAX),
+        };
+        let CodelSettings { target, interval } = self.settings.sparse;
+        self.sparse = CodelSettings { target: target.max(few), interval: interval.max(few * 2) };
         self.peak = rate_peak;
         self.base_rtt = base_rtt;
         self.rates.set_peak(rate_peak);
@@ -320,19 +321,17 @@ impl FlowQueues {
     /// There is no room for the packet that goes next: an urgent one that waits for its turn goes before it, a small one if
     /// there is one, as that finds room at once. False if there is none.
     pub(super) fn bring_sparse(&mut self) -> bool {
-        let queue = |index: &u16| &self.queues[usize::from(*index)];
-        let urgent = |index: &u16| queue(index).items.front().filter(|item| item.class == Class::Sparse);
-        let is_small = |index: &u16| urgent(index).is_some_and(|item| item.packet.len() as u64 <= SMALL_MAX);
-        let is_any = |index: &u16| urgent(index).is_some() && queue(index).deficit > -AHEAD_MAX;
-        let find = |list: &VecDeque<u16>, is_it: &dyn Fn(&u16) -> bool| {
-            list.iter().take(BROUGHT_MAX).position(is_it)
+        let urgent = |index: u16| {
+            self.queues[usize::from(index)].items.front().filter(|item| item.class == Class::Sparse)
         };
-        let in_new = |is_it| find(&self.new, is_it).map(|at| (List::New, at));
-        let in_old = |is_it| find(&self.old, is_it).map(|at| (List::Old, at));
-        let either = |is_it| in_new(is_it).or_else(|| in_old(is_it));
-        let Some((list, at)) = either(&is_small).or_else(|| either(&is_any)) else { return false };
-        let list = if list == List::New { &mut self.new } else { &mut self.old };
-        let Some(index) = list.remove(at) else { return false };
+        let is_small = |i: &u16| urgent(*i).is_some_and(|item| item.packet.len() as u64 <= SMALL_MAX);
+        let is_any = |i: &u16| urgent(*i).is_some() && self.queues[usize::from(*i)].deficit > -AHEAD_MAX;
+        let lists =
+            || [&self.new, &self.old].into_iter().flat_map(|list| list.iter().take(BROUGHT_MAX).copied());
+        let Some(index) = lists().find(is_small).or_else(|| lists().find(is_any)) else { return false };
+        for list in [&mut self.new, &mut self.old] {
+            list.iter().position(|&i| i == index).and_then(|at| list.remove(at));
+        }
         let queue = &mut self.queues[usize::from(index)];
         // What a call owes is forgiven: those that it passes have no room for longer than its turn.
         queue.deficit = queue.deficit.max(1 - AHEAD_MAX);
@@ -366,7 +365,6 @@ impl FlowQueues {
         let bulk_bytes_max = self.bulk_bytes_max();
         let steered = u64::from(self.settings.steered_bdp_percent);
         let steered_bytes_max = bulk_bytes_max * steered / u64::from(self.settings.bulk_bdp_percent.max(1));
-        let sparse = self.sparse_rule();
         loop {
             let queue = &mut self.queues[usize::from(index)];
             let Some(head) = queue.items.front_mut() else {
@@ -388,7 +386,7 @@ impl FlowQueues {
                 Some(Class::Bulk) => (self.settings.bulk, bulk_bytes_max),
                 // The beginning of a connection: nobody is late, and a loss here costs a second.
                 _ if head.is_tcp => (self.settings.bulk, bulk_bytes_max),
-                _ => (sparse, u64::from(self.settings.quantum)),
+                _ => (self.sparse, u64::from(self.settings.quantum)),
             };
             let sojourn = at.saturating_sub(head.queued);
             queue.is_judged = true;
@@ -405,14 +403,6 @@ impl FlowQueues {
             self.take_head(index);
             self.stats.dropped += 1;
         }
-    }
-
-    /// The rule for sparse flows: a wait of a few full packets is fine on a thin link, too (RFC 8289 section 4.4 has one).
-    fn sparse_rule(&self) -> CodelSettings {
-        let CodelSettings { target, interval } = self.settings.sparse;
-        let few = self.rate.time_for(FEW * u64::from(self.settings.quantum)).min(FEW_MAX);
-        let few = if self.rate.0 == 0 { Duration::ZERO } else { few };
-        CodelSettings { target: target.max(few), interval: interval.max(few * 2) }
     }
 
     /// What one bulk flow may hold without being asked to slow down.
@@ -498,7 +488,7 @@ const AHEAD_MAX: i64 = 6_000;
 /// download on what a cut link had left lost 32 packets in one of 95 random sets, 8 in others; 4 with this.
 const FEW: u64 = 4;
 const FEW_MAX: Duration = Duration::from_millis(200);
-/// Queues that are looked at for an urgent packet, each time there is no room for others.
+/// Queues of each list that are looked at for an urgent packet, each time there is no room for others. A guess.
 const BROUGHT_MAX: usize = 64;
 /// Bytes of memory a waiting packet takes beside its own (its `Item`, the `Arc`, the allocator).
 const PACKET_COST: u64 = 160;

@@ -48,6 +48,7 @@ impl Peak {
 const PEAK_STEP: Duration = Duration::from_millis(50);
 /// One part of so many goes in each step: half in a second. A guess.
 const FADING: u64 = 32;
+/// After so many steps hardly anything is left of it.
 const STEPS_MAX: u128 = 100;
 const PEAK_SLICE: Duration = Duration::from_secs(5);
 
