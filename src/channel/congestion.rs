@@ -19,6 +19,7 @@ use super::calls::Calls;
 use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
 use super::gaps::Gaps;
+use super::jitter::Jitter;
 use super::overflow::Overflow;
 use super::policer::Policer;
 use super::rtt::Rtt;
@@ -88,6 +89,7 @@ pub struct Congestion {
     delay: Delay,
     path: PathMin,
     gaps: Gaps,
+    jitter: Jitter,
     calls: Calls,
     /// Other channels that are up.
     company: usize,
@@ -112,6 +114,7 @@ impl Congestion {
             delay: Delay::new(now),
             path: PathMin::default(),
             gaps: Gaps::new(now),
+            jitter: Jitter::default(),
             calls: Calls::new(now),
             company: 0,
             no_growth_until: now,
@@ -136,15 +139,15 @@ impl Congestion {
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
         self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
+        self.jitter.on_sample(now, s.owd_us);
         let target = self.target(now, self.rate(now));
-        // A queue in the link means that the link is the limit, however little there was to send.
+        // A queue in the link means that the link is the limit, however little there was to send; unless it is jitter.
+        let target_us = target.as_micros() as i64;
+        let is_queued = self.delay.above_base_us(s.owd_us) >= target_us;
+        let is_short = s.app_limited && (!is_queued || self.may_be_jitter(now, &s, rtt, target_us));
         // During a drain and just after, the window is less than the link would take.
         let drained = self.delay.ask() == Ask::Drain || now < self.no_growth_until;
-        let s = AckSample {
-            app_limited: (s.app_limited || drained)
-                && self.delay.above_base_us(s.owd_us) < target.as_micros() as i64,
-            ..s
-        };
+        let s = AckSample { app_limited: is_short || drained && !is_queued, ..s };
         if !s.app_limited {
             self.limited_at = Some(now);
         }
@@ -163,6 +166,7 @@ impl Congestion {
         };
         let moved = self.delay.on_sample(now, s.owd_us, rtt.smoothed(), state);
         if moved > 0 {
+            self.jitter.forget();
             self.path.forget();
         }
         if let Some(sample) = s.rtt {
@@ -261,10 +265,21 @@ impl Congestion {
         .max(MIN_CWND);
     }
 
+    /// Whether a packet was late by itself, where little is sent.
+    fn may_be_jitter(&self, now: Instant, s: &AckSample, rtt: &Rtt, target_us: i64) -> bool {
+        let is_even = self.gaps.typical() * GAP_TARGET_PERCENT / 100 <= self.settings.target;
+        let (bursts, rate) = (self.delivery.burst_rate(), self.delivery.latest());
+        let least_us = self.jitter.least_us(now, rtt.smoothed());
+        is_even
+            && Jitter::may_explain(bursts, rate, s.in_flight)
+            && least_us.is_some_and(|least_us| self.delay.above_base_us(least_us) < target_us)
+    }
+
     /// Data was stranded: after the stall start from half, and doubt no base for a while.
     pub fn on_stall_end(&mut self, now: Instant) {
         self.cwnd = (self.cwnd / 2).max(INITIAL_CWND);
         self.delay.on_disturbance(now);
+        self.jitter.forget();
         self.last_ack = None;
     }
 
@@ -498,3 +513,73 @@ const CALL_SPARE: u64 = 3 * PACKET;
 const CALL_WINDOW_PERCENT: u64 = 80;
 const LOSS_SLICE: Duration = Duration::from_millis(250);
 const CAPACITY_FRESH: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const OWD_US: i64 = 20_000;
+
+    /// A link whose sender has little to send.
+    struct Bench {
+        congestion: Congestion,
+        rtt: Rtt,
+        now: Instant,
+        us: i64,
+        bytes: u64,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (now, mut rtt) = (Instant::now(), Rtt::default());
+            rtt.on_sample(MS * 40, Duration::ZERO);
+            let congestion = Congestion::new(now, ControlSettings::default());
+            Bench { congestion, rtt, now, us: 0, bytes: 0 }
+        }
+
+        /// An acknowledgement of `bytes` that left `us` after those before and took `late_us` longer than the path does.
+        fn ack(&mut self, us: i64, bytes: u64, late_us: i64) {
+            self.us += us;
+            self.bytes += bytes;
+            self.now += Duration::from_micros(us as u64);
+            let arrived = Arrived { at_us: self.us + OWD_US + late_us, sent_us: self.us, bytes: self.bytes };
+            let sample = AckSample {
+                newly_acked: bytes,
+                newly_lost: NewlyLost::default(),
+                in_flight: 10_000,
+                rtt: Some(MS * 40),
+                owd_us: OWD_US + late_us,
+                arrived,
+                app_limited: true,
+            };
+            self.congestion.on_ack(self.now, sample, &self.rtt);
+        }
+
+        fn is_limited(&self) -> bool {
+            self.congestion.capacity(self.now) < Rate(u64::MAX)
+        }
+    }
+
+    #[test]
+    fn one_late_packet_is_no_limit_but_a_queue_is() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|_| bench.ack(5_000, 1_500, 0));
+        // Five packets that left at once come within a millisecond.
+        bench.ack(5_000, 1_500, 0);
+        bench.ack(0, 7_500, 1_000);
+        (0..20).for_each(|_| bench.ack(5_000, 1_500, 0));
+        bench.ack(5_000, 1_500, 18_000);
+        assert!(!bench.is_limited(), "a late one");
+        (0..8).for_each(|_| bench.ack(5_000, 1_500, 18_000));
+        assert!(bench.is_limited(), "all are late");
+    }
+
+    #[test]
+    fn a_late_packet_is_a_limit_where_the_link_has_not_shown_more() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|_| bench.ack(5_000, 1_500, 0));
+        bench.ack(5_000, 1_500, 18_000);
+        assert!(bench.is_limited());
+    }
+}
