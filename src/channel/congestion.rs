@@ -15,6 +15,7 @@
 //!
 //! Source: ALGORITHMS section 4.3; the table that decided the constants: `ControlSettings`.
 
+use super::busy::Busy;
 use super::calls::Calls;
 use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
@@ -90,6 +91,7 @@ pub struct Congestion {
     path: PathMin,
     gaps: Gaps,
     jitter: Jitter,
+    busy: Busy,
     calls: Calls,
     /// Other channels that are up.
     company: usize,
@@ -115,6 +117,7 @@ impl Congestion {
             path: PathMin::default(),
             gaps: Gaps::new(now),
             jitter: Jitter::default(),
+            busy: Busy::default(),
             calls: Calls::new(now),
             company: 0,
             no_growth_until: now,
@@ -144,13 +147,17 @@ impl Congestion {
         // A queue in the link means that the link is the limit, however little there was to send; unless it is jitter.
         let target_us = target.as_micros() as i64;
         let is_queued = self.delay.above_base_us(s.owd_us) >= target_us;
-        let is_short = s.app_limited && (!is_queued || self.may_be_jitter(now, &s, rtt, target_us));
+        let is_late = is_queued && !(s.app_limited && self.may_be_jitter(now, &s, rtt, target_us));
         // During a drain and just after, the window is less than the link would take.
         let drained = self.delay.ask() == Ask::Drain || now < self.no_growth_until;
-        let s = AckSample { app_limited: is_short || drained && !is_queued, ..s };
-        if !s.app_limited {
+        let is_limit = (is_late || !s.app_limited) && !(drained && !is_queued);
+        if is_limit {
             self.limited_at = Some(now);
         }
+        let arrived_us = s.arrived.at_us;
+        self.busy.on_sample(arrived_us, is_queued, s.in_flight);
+        let is_busy = !self.is_even() || self.busy.fills(arrived_us, window, target, s.app_limited);
+        let s = AckSample { app_limited: !(is_limit && is_busy), ..s };
         let arrived = Arrived { sent_us: s.arrived.at_us - s.owd_us, ..s.arrived };
         self.delivery.on_ack(now, arrived, window, keep, s.app_limited);
         let rate = self.rate(now);
@@ -267,12 +274,16 @@ impl Congestion {
 
     /// Whether a packet was late by itself, where little is sent.
     fn may_be_jitter(&self, now: Instant, s: &AckSample, rtt: &Rtt, target_us: i64) -> bool {
-        let is_even = self.gaps.typical() * GAP_TARGET_PERCENT / 100 <= self.settings.target;
         let (bursts, rate) = (self.delivery.burst_rate(), self.delivery.latest());
         let least_us = self.jitter.least_us(now, rtt.smoothed());
-        is_even
+        self.is_even()
             && Jitter::may_explain(bursts, rate, s.in_flight)
             && least_us.is_some_and(|least_us| self.delay.above_base_us(least_us) < target_us)
+    }
+
+    /// Whether the link stands still for no longer than the target allows for.
+    fn is_even(&self) -> bool {
+        self.gaps.typical() * GAP_TARGET_PERCENT / 100 <= self.settings.target
     }
 
     /// Data was stranded: after the stall start from half, and doubt no base for a while.
@@ -280,6 +291,7 @@ impl Congestion {
         self.cwnd = (self.cwnd / 2).max(INITIAL_CWND);
         self.delay.on_disturbance(now);
         self.jitter.forget();
+        self.busy = Busy::default();
         self.last_ack = None;
     }
 
@@ -573,6 +585,22 @@ mod tests {
         assert!(!bench.is_limited(), "a late one");
         (0..8).for_each(|_| bench.ack(5_000, 1_500, 18_000));
         assert!(bench.is_limited(), "all are late");
+    }
+
+    #[test]
+    fn the_queue_of_a_burst_lowers_no_rate_until_it_has_lasted() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|_| bench.ack(5_000, 7_500, 0));
+        let known = bench.congestion.rate(bench.now);
+        (0..4).for_each(|_| bench.ack(50_000, 100, 0));
+        // Packets that leave 1 ms and come 1.7 ms apart.
+        let came = |bench: &mut Bench, n: i64| bench.ack(1_000, 1_500, 700 * n);
+        (0..30).for_each(|n| came(&mut bench, n));
+        assert!(bench.is_limited(), "there is a queue");
+        assert!(bench.congestion.rate(bench.now).0 > known.0 / 100 * 85, "idle time is no rate");
+        (30..200).for_each(|n| came(&mut bench, n));
+        let lower = bench.congestion.rate(bench.now);
+        assert!((850_000..900_000).contains(&lower.0), "{lower:?}, and {known:?} before");
     }
 
     #[test]

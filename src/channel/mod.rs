@@ -40,6 +40,7 @@
 
 mod ack_ranges;
 mod base_delay;
+mod busy;
 mod calls;
 pub mod congestion;
 mod control_frames;

@@ -200,7 +200,9 @@ fn earliest(lanes: &[Lane], want: Want, except: &[usize]) -> Option<usize> {
     let reference = lanes.first()?.row.base_owd_us;
     let open = |lane: &Lane| lane.is_up() && want.may_use(lane) && lane.takes_sparse(want.bytes);
     let candidates = lanes.iter().enumerate().filter(|(at, lane)| !except.contains(at) && open(lane));
-    candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(want.bytes), reference)).map(|(at, _)| at)
+    // Where a page begins it goes on.
+    let bytes = want.bytes + if want.home.to_come == Home::PAGE { PAGE_AHEAD } else { 0 };
+    candidates.min_by_key(|(_, lane)| wrapped(lane.arrival_us(bytes), reference)).map(|(at, _)| at)
 }
 
 fn adaptive(lanes: &[Lane], want: Want) -> Option<usize> {
@@ -272,6 +274,10 @@ const SETTLED_EXTRA_US: i64 = 200_000;
 /// seven recorded and eight other sets, five seeds: 0, 3, 8, 20: 0.874, 0.888, 0.892, 0.883 and 0.922, 0.941, 0.954,
 /// 0.950; CUBIC is the same with each.
 const FULL_WEIGHT: i64 = 8;
+/// What is sure to follow on the same channel after a connection's first packets, bytes: of two links of one length the faster one
+/// is better. Source: two times 150 random sets of links, 100 kB objects over the best link's, each counted as 1 at most: without 0.972,
+/// 0.974; with this 0.976, 0.973; a sixth of a page (`home.rs`) 0.975, 0.973. One BBR download 0.930, 0.940; 0.931, 0.944; 0.929, 0.942.
+const PAGE_AHEAD: u64 = 5_000;
 /// How much earlier another channel must be for a young flow to move: its jitter would be added.
 const MOVE_US: i64 = 30_000;
 /// The part of a window that is much. Source: the simulator, one BBR download (as in `probe_stretch.rs`): car4 0.95 with this, 0.93 with any credit.
