@@ -150,7 +150,7 @@ impl Congestion {
         let is_late = is_queued && !(s.app_limited && self.may_be_jitter(now, &s, rtt, target_us));
         // During a drain and just after, the window is less than the link would take.
         let drained = self.delay.ask() == Ask::Drain || now < self.no_growth_until;
-        let is_limit = (is_late || !s.app_limited) && !(drained && !is_queued);
+        let is_limit = (is_late || !s.app_limited) && (is_queued || !drained);
         if is_limit {
             self.limited_at = Some(now);
         }
