@@ -155,8 +155,8 @@ impl Congestion {
             self.limited_at = Some(now);
         }
         let arrived_us = s.arrived.at_us;
-        self.busy.on_sample(arrived_us, is_queued, s.in_flight);
-        let is_busy = !self.is_even() || self.busy.fills(arrived_us, window, target, s.app_limited);
+        self.busy.on_sample(arrived_us, is_queued);
+        let is_busy = !self.is_even() || !s.app_limited || self.busy.fills(arrived_us, window, target);
         let s = AckSample { app_limited: !(is_limit && is_busy), ..s };
         let arrived = Arrived { sent_us: s.arrived.at_us - s.owd_us, ..s.arrived };
         self.delivery.on_ack(now, arrived, window, keep, s.app_limited);
