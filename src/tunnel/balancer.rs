@@ -275,9 +275,9 @@ const SETTLED_EXTRA_US: i64 = 200_000;
 /// 0.950; CUBIC is the same with each.
 const FULL_WEIGHT: i64 = 8;
 /// What is sure to follow on the same channel after a connection's first packets, bytes: of two links of one length the faster one
-/// is better. Source: two times 150 random sets of links, 100 kB objects over the best link's, each counted as 1 at most: without 0.972,
-/// 0.974; with this 0.976, 0.973; a sixth of a page (`home.rs`) 0.975, 0.973. One BBR download 0.930, 0.940; 0.931, 0.944; 0.929, 0.942.
-/// In the namespaces, 86 Mbit/s beside 26 that falls to 8, both 5 ms: p95 103 to 57 ms, no tunnel 53.
+/// is better. Source: the simulator, two times 150 random sets of links, 100 kB objects over the best link's, each counted as 1 at most:
+/// 0.968, 0.972 without, 0.973, 0.971 with this. In the namespaces, 86 Mbit/s beside 26 that falls to 8, both 5 ms: p95 103
+/// to 57 ms, without a tunnel 53.
 const PAGE_AHEAD: u64 = 5_000;
 /// How much earlier another channel must be for a young flow to move: its jitter would be added.
 const MOVE_US: i64 = 30_000;
