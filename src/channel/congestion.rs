@@ -143,7 +143,7 @@ impl Congestion {
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
         self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
         self.jitter.on_sample(now, s.owd_us);
-        let target = self.target(now, self.rate(now));
+        let target = self.target(now, self.rate());
         // A queue in the link means that the link is the limit, however little there was to send; unless it is jitter.
         let target_us = target.as_micros() as i64;
         let is_queued = self.delay.above_base_us(s.owd_us) >= target_us;
@@ -156,11 +156,12 @@ impl Congestion {
         }
         let arrived_us = s.arrived.at_us;
         self.busy.on_sample(arrived_us, is_queued);
-        let is_busy = !self.is_even() || !s.app_limited || self.busy.fills(arrived_us, window, target);
+        let from_us = self.delivery.measured_from(arrived_us, window);
+        let is_busy = !self.is_even() || !s.app_limited || self.busy.is_since(from_us, target);
         let s = AckSample { app_limited: !(is_limit && is_busy), ..s };
         let arrived = Arrived { sent_us: s.arrived.at_us - s.owd_us, ..s.arrived };
         self.delivery.on_ack(now, arrived, window, keep, s.app_limited);
-        let rate = self.rate(now);
+        let rate = self.rate();
         let target = self.target(now, rate);
         let state = Window {
             cwnd: self.cwnd,
@@ -175,6 +176,7 @@ impl Congestion {
         if moved > 0 {
             self.jitter.forget();
             self.path.forget();
+            self.busy = Busy::default();
         }
         if let Some(sample) = s.rtt {
             self.path.add(now, sample.saturating_sub(self.queue()), rtt.smoothed() * 2);
@@ -187,6 +189,11 @@ impl Congestion {
         if self.delay.above_base_us(owd_us) >= self.settings.target.as_micros() as i64 {
             self.queued_at = Some(now);
         }
+    }
+
+    /// The first packet behind a pause of the sender has arrived: the next sample begins the rate anew.
+    pub fn on_restart(&mut self) {
+        self.delivery.restart();
     }
 
     /// Packets called lost were only overtaken.
@@ -306,8 +313,8 @@ impl Congestion {
     }
 
     /// Filtered delivery rate.
-    pub fn rate(&self, now: Instant) -> Rate {
-        self.delivery.rate(now)
+    pub fn rate(&self) -> Rate {
+        self.delivery.rate()
     }
 
     /// The fastest that a few packets in a row have come lately: what the link may do, where there was
@@ -334,18 +341,19 @@ impl Congestion {
         let path = self.path().max(Duration::from_millis(1));
         let is_known = self.limited_at.is_some_and(|t| now.saturating_duration_since(t) < KNOWN_FRESH);
         if is_careful && is_known && in_flight < self.cwnd / 100 * CAREFUL_FULL {
-            let more = Rate::from_bytes(self.rate(now).bytes_in(CAREFUL_FILL), path);
-            return Rate(self.rate(now).0 + more.0.min(self.rate(now).0 / CAREFUL_MORE));
+            let more = Rate::from_bytes(self.rate().bytes_in(CAREFUL_FILL), path);
+            return Rate(self.rate().0 + more.0.min(self.rate().0 / CAREFUL_MORE));
         }
         let by_window = Rate::from_bytes(self.cwnd, path);
-        Rate(self.rate(now).max(by_window).0.saturating_mul(percent) / 100)
+        Rate(self.rate().max(by_window).0.saturating_mul(percent) / 100)
     }
 
-    /// The capacity if it was found within the last seconds, else no limit: for feedback budgets.
+    /// The capacity if the link was the limit within the last seconds and a rate was found while it was, else no limit: for feedback
+    /// budgets.
     pub fn capacity(&self, now: Instant) -> Rate {
         let fresh = self.limited_at.is_some_and(|t| now.saturating_duration_since(t) < CAPACITY_FRESH);
-        if fresh && self.delivery.is_sampled() {
-            self.rate(now).max(Rate(1))
+        if fresh && self.delivery.is_proven() {
+            self.rate().max(Rate(1))
         } else {
             Rate(u64::MAX)
         }
@@ -388,7 +396,7 @@ impl Congestion {
     }
 
     /// Time to measure the rate over: on slow links eight packets.
-    fn rate_window(&self) -> Duration {
+    pub fn rate_window(&self) -> Duration {
         let latest = self.delivery.latest();
         let eight = if latest.0 == 0 { Duration::ZERO } else { latest.time_for(8 * PACKET) };
         let gap = self.gaps.typical() * GAP_WINDOW_PERCENT / 100;
@@ -569,7 +577,7 @@ mod tests {
         }
 
         fn is_limited(&self) -> bool {
-            self.congestion.capacity(self.now) < Rate(u64::MAX)
+            self.congestion.limited_at.is_some()
         }
     }
 
@@ -591,15 +599,18 @@ mod tests {
     fn the_queue_of_a_burst_lowers_no_rate_until_it_has_lasted() {
         let mut bench = Bench::new();
         (0..20).for_each(|_| bench.ack(5_000, 7_500, 0));
-        let known = bench.congestion.rate(bench.now);
+        let known = bench.congestion.rate();
         (0..4).for_each(|_| bench.ack(50_000, 100, 0));
         // Packets that leave 1 ms and come 1.7 ms apart.
         let came = |bench: &mut Bench, n: i64| bench.ack(1_000, 1_500, 700 * n);
         (0..30).for_each(|n| came(&mut bench, n));
-        assert!(bench.is_limited(), "there is a queue");
-        assert!(bench.congestion.rate(bench.now).0 > known.0 / 100 * 85, "idle time is no rate");
+        assert!(
+            bench.is_limited() && bench.congestion.capacity(bench.now).0 == u64::MAX,
+            "a queue, but no rate"
+        );
+        assert!(bench.congestion.rate().0 > known.0 / 100 * 85, "idle time is no rate");
         (30..200).for_each(|n| came(&mut bench, n));
-        let lower = bench.congestion.rate(bench.now);
+        let lower = bench.congestion.capacity(bench.now);
         assert!((850_000..900_000).contains(&lower.0), "{lower:?}, and {known:?} before");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The receiver's clock makes the rate blind to jitter and bunching on the way of the
 //! acknowledgements. The filter keeps the highest rate of the last ~100 ms (ALGORITHMS section 4.3).
-//! Samples taken while the sender had nothing to send (app_limited) may raise, never lower.
+//! Samples taken while the sender had nothing to send (app_limited) may raise, never lower: nothing to send proves nothing.
 
 use crate::units::Rate;
 use std::collections::VecDeque;
@@ -26,11 +26,9 @@ pub struct Delivery {
     arrivals: VecDeque<Arrived>,
     /// Candidate maxima: falling rates with their times.
     maxima: VecDeque<(Instant, Rate)>,
-    /// What an app-limited channel remembers, decaying.
-    remembered: Rate,
-    remembered_at: Instant,
     latest: Rate,
     sampled: bool,
+    proven: bool,
     /// Highest rate over a few packets in a row, of this second and the one before.
     bursts: [Rate; 2],
     bursts_at: Instant,
@@ -43,10 +41,9 @@ impl Delivery {
         Delivery {
             arrivals: VecDeque::new(),
             maxima: VecDeque::new(),
-            remembered: Rate(0),
-            remembered_at: now,
             latest: Rate(0),
             sampled: false,
+            proven: false,
             bursts: [Rate(0); 2],
             bursts_at: now,
             last_burst: Rate(0),
@@ -81,6 +78,20 @@ impl Delivery {
         self.on_sample(now, rate, keep, app_limited);
     }
 
+    /// What came before was before a pause of the sender. A rate that was never found is better found with a pause in it.
+    pub fn restart(&mut self) {
+        if self.proven {
+            self.arrivals.clear();
+        }
+    }
+
+    /// Where the time begins over which a packet that arrives at `at_us` is measured.
+    pub fn measured_from(&self, at_us: i64, window: Duration) -> i64 {
+        let window_us = window.as_micros() as i64;
+        let old = self.arrivals.iter().rev().find(|b| at_us - b.at_us >= window_us);
+        old.or(self.arrivals.front()).map_or(at_us, |b| b.at_us)
+    }
+
     /// The rate over the newest few packets, if they came in a row.
     fn note_burst(&mut self, now: Instant, a: Arrived) {
         if now.saturating_duration_since(self.bursts_at) >= BURST_SLICE {
@@ -102,15 +113,11 @@ impl Delivery {
     }
 
     fn on_sample(&mut self, now: Instant, rate: Rate, keep: Duration, app_limited: bool) {
-        let before = self.rate(now);
         self.sampled = true;
-        if app_limited && rate < before {
-            // Nothing to send proves nothing: what was known stays, fading slowly.
-            self.remembered = before;
-            self.remembered_at = now;
+        self.proven |= !app_limited;
+        if app_limited && rate < self.rate() {
             return;
         }
-        self.remembered = Rate(0);
         while self.maxima.back().is_some_and(|m| m.1 <= rate) {
             self.maxima.pop_back();
         }
@@ -123,13 +130,8 @@ impl Delivery {
     }
 
     /// The filtered rate.
-    pub fn rate(&self, now: Instant) -> Rate {
-        let idle_ms = now.saturating_duration_since(self.remembered_at).as_millis().min(60_000) as u64;
-        // Half is left after 4 s: a guess between ALGORITHMS' "75 % per s for 2 s" and a call that pauses.
-        let halves = (idle_ms / 4_000).min(20);
-        let part = 4_000 - (idle_ms % 4_000) / 2;
-        let remembered = (self.remembered.0 >> halves) * part / 4_000;
-        Rate(self.maxima.front().map_or(0, |m| m.1 .0).max(remembered))
+    pub fn rate(&self) -> Rate {
+        self.maxima.front().map_or(Rate(0), |m| m.1)
     }
 
     /// The highest rate over four packets in a row, of the last two to four seconds in which there were any; zero if
@@ -146,6 +148,11 @@ impl Delivery {
     /// Whether there was a sample at all.
     pub fn is_sampled(&self) -> bool {
         self.sampled
+    }
+
+    /// Whether there was one while the link, not the supply, was the limit.
+    pub fn is_proven(&self) -> bool {
+        self.proven
     }
 }
 
@@ -204,7 +211,7 @@ mod tests {
         let t = Instant::now();
         let (mut d, mut bytes) = (Delivery::new(t), 0);
         feed(&mut d, t, 0, 200, 1_000, &mut bytes, false);
-        assert_eq!(d.rate(t + MS * 200), Rate(1_000_000));
+        assert_eq!(d.rate(), Rate(1_000_000));
     }
 
     #[test]
@@ -213,15 +220,38 @@ mod tests {
         let (mut d, mut bytes) = (Delivery::new(t), 0);
         feed(&mut d, t, 0, 200, 1_000, &mut bytes, false);
         feed(&mut d, t, 200, 360, 100, &mut bytes, false);
-        assert!(d.rate(t + MS * 360).0 < 150_000, "{:?}", d.rate(t + MS * 360));
+        assert!(d.rate().0 < 150_000, "{:?}", d.rate());
     }
 
     #[test]
-    fn having_nothing_to_send_does_not_lower_the_rate_at_once() {
+    fn having_nothing_to_send_does_not_lower_the_rate() {
         let t = Instant::now();
         let (mut d, mut bytes) = (Delivery::new(t), 0);
         feed(&mut d, t, 0, 200, 1_000, &mut bytes, false);
         feed(&mut d, t, 200, 700, 10, &mut bytes, true);
-        assert!(d.rate(t + MS * 700).0 > 900_000, "{:?}", d.rate(t + MS * 700));
+        assert!(d.rate().0 > 900_000, "{:?}", d.rate());
+    }
+
+    #[test]
+    fn a_pause_is_no_part_of_what_is_measured_behind_it() {
+        let t = Instant::now();
+        let (mut d, mut bytes) = (Delivery::new(t), 0);
+        d.restart();
+        feed(&mut d, t, 0, 100, 1_000, &mut bytes, true);
+        assert!(!d.is_proven());
+        feed(&mut d, t, 100, 200, 1_000, &mut bytes, false);
+        assert!(d.is_proven());
+        // Half as fast, and four tenths of a second later.
+        let mut unaware = d.clone();
+        let mut more = bytes;
+        feed(&mut unaware, t, 600, 650, 500, &mut more, false);
+        assert!(unaware.latest().0 < 100_000, "{:?}", unaware.latest());
+        d.restart();
+        assert_eq!(d.measured_from(600_000, MS * 50), 600_000);
+        feed(&mut d, t, 600, 650, 500, &mut bytes, false);
+        assert_eq!(d.latest(), Rate(500_000));
+        assert_eq!(d.measured_from(649_000, MS * 50), 600_000);
+        assert_eq!(d.measured_from(650_000, MS * 50), 600_000);
+        assert_eq!(d.measured_from(660_000, MS * 50), 610_000);
     }
 }

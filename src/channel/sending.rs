@@ -15,6 +15,7 @@ use super::loss::Loss;
 use super::meter::Meter;
 use super::overflow::Silence;
 use super::pacer::Pacer;
+use super::restart::Restart;
 use super::row::{Others, SendRow, State};
 use super::rtt::Rtt;
 pub use super::sending_settings::SendingSettings;
@@ -50,6 +51,7 @@ pub struct Sending {
     others: Others,
     taken_bytes: u64,
     last_sent: Instant,
+    restart: Restart,
     silence: Silence,
     loss: Loss,
     goodput: Meter,
@@ -80,6 +82,7 @@ impl Sending {
             others: Others::default(),
             taken_bytes: 0,
             last_sent: now,
+            restart: Restart::default(),
             silence: Silence::default(),
             loss: Loss::default(),
             goodput: Meter::new(now),
@@ -131,6 +134,9 @@ impl Sending {
         let owd_us = newest.map(|(_, packet)| self.unwrap.delay_us(ack.received_at, packet.ticks));
         if let Some(owd_us) = owd_us {
             self.congestion.on_delay(now, owd_us);
+        }
+        if newest.is_some_and(|&(number, _)| self.restart.on_acked(number)) {
+            self.congestion.on_restart();
         }
         let newly_lost = self.detect_loss(now);
         if let Some(((_, packet), owd_us)) = newest.zip(owd_us) {
@@ -239,7 +245,7 @@ impl Sending {
             bytes_in_flight: self.ring.bytes_in_flight(),
             sparse_in_flight: self.ring.sparse_in_flight(),
             queued_bytes: self.queued_bytes,
-            rate: self.congestion.rate(now),
+            rate: self.congestion.rate(),
             capacity: self.congestion.capacity(now),
             burst_rate: self.congestion.burst_rate(),
             goodput: self.goodput.rate(now),
@@ -402,6 +408,8 @@ impl Sending {
         let fills = (self.ring.bytes_in_flight() + wire + 2 * PACKET_BYTES) * 5 / 4 >= self.congestion.cwnd();
         let is_data = bound.is_some();
         self.last_sent = now;
+        let (number, pause) = (self.ring.next_number(), self.congestion.rate_window());
+        self.restart.on_sent(now, number, wire, self.ring.bytes_in_flight(), pause);
         let packet = SentPacket {
             time_sent: now,
             ticks: Ticks::at(now, self.settings.epoch),

@@ -284,3 +284,33 @@ const MOVE_US: i64 = 30_000;
 /// The part of a window that is much. Source: the simulator, one BBR download (as in `probe_stretch.rs`): car4 0.95 with this, 0.93 with any credit.
 const ROOM_PART: u64 = 2;
 const DEFICIT_MAX: i64 = 150_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbound::tests::row;
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_page_begins_on_the_faster_link_where_they_are_as_long_and_a_small_packet_takes_the_earliest() {
+        let link = |id, rate, owd_us| {
+            let row = row(Instant::now(), id, 100_000, rate, 5);
+            SendRow { burst_rate: row.rate, base_owd_us: owd_us, ..row }
+        };
+        // The slower one is 0.2 ms shorter.
+        let (fast, slow) = (link(0, 10_000_000, 5_000), link(1, 3_000_000, 4_800));
+        let lanes = [Lane::new(fast), Lane::new(slow)];
+        let home = Home { to_come: Home::PAGE, away_us: i64::MAX };
+        let call = Want {
+            bytes: 100,
+            sparse: true,
+            backlog: 0,
+            avoid: None,
+            stay: None,
+            home: Home::default(),
+            settled: false,
+        };
+        assert_eq!(earliest(&lanes, call, &[]), Some(1));
+        assert_eq!(earliest(&lanes, Want { home, ..call }, &[]), Some(0));
+    }
+}

@@ -46,8 +46,11 @@ pub(super) struct Home {
 impl Home {
     /// What a connection may be expected to carry at its beginning, bytes. Source: two times sixty random sets of links,
     /// 100 KB objects over the best link's, and one BBR download over the ideal's: without this rule 1.06, 0.69; with 100,000,
-    /// 200,000, and 1,000,000: 1.01, 0.73 (later 1.02, 0.76); 0.97, 0.76; 0.91, 0.80.
-    pub const PAGE: u64 = 100_000;
+    /// 200,000, and 1,000,000: 1.01, 0.73 (later 1.02, 0.76); 0.97, 0.76; 0.91, 0.80. Since links are known better (`channel/restart.rs`),
+    /// on two times 150 sets and 120, BBR on 60 each, over the best link's and counted as 1 at most: with 100,000 0.978, 0.979, 0.964 and
+    /// 0.928, 0.896, 0.864; with 70,000 0.980, 0.980, 0.971 and 0.928, 0.895, 0.861; with 50,000 0.980, 0.980, 0.972 and 0.908, 0.865,
+    /// 0.849.
+    pub const PAGE: u64 = 70_000;
     /// The same of one that is well under way, bytes. Source: thirteen sets of recorded links, CUBIC, before `LEAD_MIN_US`
     /// and `LEAD_SHARE` were what they are: without limit, 3, 1 MB: 0.971, 0.972, 0.977; forty random sets, BBR for 40 s: 0.77,
     /// 0.77, 0.76.
