@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_first_large_packet_behind_a_pause_begins_a_measurement_once_it_is_acknowledged() {
         let (mut restart, t) = (Restart::default(), Instant::now());
-        let mut send = |restart: &mut Restart, ms: u32, number, bytes, in_flight| {
+        let send = |restart: &mut Restart, ms: u32, number, bytes, in_flight| {
             restart.on_sent(t + MS * ms, PacketNumber(number), bytes, in_flight, MS * 40);
         };
         send(&mut restart, 0, 1, 1_500, 0);
