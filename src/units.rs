@@ -157,6 +157,12 @@ impl Ticks {
     }
 }
 
+/// Microseconds from `reference` to `us`, within +-134 s, on clocks that wrap as `Ticks` do.
+pub fn wrapped(us: i64, reference: i64) -> i64 {
+    let round = (i64::from(Ticks::MASK) + 1) * i64::from(Ticks::US);
+    (us - reference + round / 2).rem_euclid(round) - round / 2
+}
+
 /// How urgent a flow's packets are; decided by the flow queue, used by balancer and recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {

@@ -2,7 +2,7 @@
 //!
 //! The balancer reads the sending half, the monitor both. Not for: deciding anything.
 
-use crate::units::{ChannelId, Rate};
+use crate::units::{wrapped, ChannelId, Rate};
 use std::time::{Duration, Instant};
 
 /// Liveness of a channel's sending direction.
@@ -78,6 +78,8 @@ pub struct Others {
     pub up: usize,
     /// Packets wait for credit.
     pub waiting: bool,
+    /// How much longer the shortest of them is.
+    pub lead: Duration,
 }
 
 impl Others {
@@ -93,8 +95,11 @@ impl Others {
 }
 
 /// What the channels beside `id` can do; `waiting` says whether packets wait for credit.
-pub fn others<'a>(rows: impl Iterator<Item = &'a SendRow>, id: ChannelId, waiting: bool) -> Others {
-    Others { up: rows.filter(|r| r.id != id && r.state == State::Up).count(), waiting }
+pub fn others<'a>(rows: impl Iterator<Item = &'a SendRow> + Clone, id: ChannelId, waiting: bool) -> Others {
+    let own = rows.clone().find(|r| r.id == id).map(|r| r.base_owd_us);
+    let others = rows.filter(|r| r.id != id && r.state == State::Up);
+    let lead_us = others.clone().filter_map(|r| Some(wrapped(r.base_owd_us, own?))).min().unwrap_or(0);
+    Others { up: others.count(), waiting, lead: Duration::from_micros(lead_us.max(0) as u64) }
 }
 
 /// Why a channel carries nothing although it is up.

@@ -466,7 +466,7 @@ mod tests {
         let t = Instant::now();
         let settings = SendingSettings { train: 0, ..SendingSettings::new(ChannelId(0), t, 60) };
         let mut s = Sending::new(t, settings);
-        s.set_others(Others { up: 1, waiting: true });
+        s.set_others(Others { up: 1, waiting: true, ..Others::default() });
         (s, t)
     }
 
@@ -608,7 +608,7 @@ mod tests {
         send(&mut s, t, 0..3);
         s.handle_timeout(t + MS * 200);
         assert!(again(&mut s).is_none());
-        s.set_others(Others { up: 1, waiting: true });
+        s.set_others(Others { up: 1, waiting: true, ..Others::default() });
         assert_eq!(std::iter::from_fn(|| again(&mut s)).count(), 3);
     }
 

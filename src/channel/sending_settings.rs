@@ -34,13 +34,15 @@ impl SendingSettings {
         SendingSettings { id, epoch, overhead, rate_max: None, control, late, late_lumpy, late_busy, train }
     }
 
-    /// Time beyond the path's own after which a packet is late, on a link with such gaps.
+    /// Time beyond the path's own after which a packet is late, on a link with such gaps. Over a much longer link it would come later
+    /// still: who waits for half of what that costs loses half of it at most.
     pub(super) fn late_after(&self, others: Others, typical_gap: Duration) -> Duration {
-        match others.has_room() {
+        let late = match others.has_room() {
             true if typical_gap >= LUMPY_GAP => self.late_lumpy,
             true => self.late,
             false => self.late_busy,
-        }
+        };
+        late.max(others.lead / LEAD_PART)
     }
 }
 
@@ -54,6 +56,10 @@ const LATE: Duration = Duration::from_millis(60);
 const LATE_LUMPY: Duration = Duration::from_millis(120);
 const LUMPY_GAP: Duration = Duration::from_millis(20);
 const LATE_BUSY: Duration = Duration::from_millis(400);
+/// Source: the simulator, 100 kB objects over the best link's, each counted as 1 at most, on two times 150 random sets of links and 120: never
+/// 0.980, 0.980, 0.971, half 0.980, 0.979, 0.976, all 0.978, 0.980, 0.976; 2.1 Mbit/s at 60 ms with a queue of 60 ms beside a satellite
+/// 1.8 to 0.86 s. Downloads are the same with each.
+const LEAD_PART: u32 = 2;
 /// Packets of the train on a new link. Six are 8 kB: 0.2 s on 0.3 Mbit/s.
 pub(super) const TRAIN: usize = 6;
 
@@ -64,9 +70,22 @@ mod tests {
     #[test]
     fn a_packet_on_a_link_that_stands_still_now_and_then_is_given_more_time() {
         let settings = SendingSettings::new(ChannelId(0), Instant::now(), 60);
-        let late =
-            |waiting, gap_ms| settings.late_after(Others { up: 1, waiting }, Duration::from_millis(gap_ms));
+        let late = |waiting, gap_ms| {
+            settings
+                .late_after(Others { up: 1, waiting, lead: Duration::ZERO }, Duration::from_millis(gap_ms))
+        };
         assert!(late(false, 40) > late(false, 5), "the other has room");
         assert!(late(true, 40) == late(true, 5) && late(true, 5) > late(false, 40), "it has none");
+    }
+
+    #[test]
+    fn a_packet_is_given_more_time_where_the_other_link_is_much_longer() {
+        let settings = SendingSettings::new(ChannelId(0), Instant::now(), 60);
+        let late = |lead_ms| {
+            let others = Others { up: 1, waiting: false, lead: Duration::from_millis(lead_ms) };
+            settings.late_after(others, Duration::ZERO)
+        };
+        assert_eq!(late(20), late(0));
+        assert_eq!(late(600), Duration::from_millis(300));
     }
 }

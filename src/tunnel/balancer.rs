@@ -14,7 +14,7 @@
 use super::home::{Fit, Home};
 use super::outbound::Balancer;
 use crate::channel::row::{SendRow, State};
-use crate::units::{ChannelId, Rate};
+use crate::units::{wrapped, ChannelId, Rate};
 use std::time::Duration;
 
 /// A row as the balancer sees it.
@@ -238,12 +238,6 @@ fn deficit(lanes: &mut [Lane], want: Want, weight: impl Fn(&Lane, ChannelId) -> 
     Some(chosen)
 }
 
-/// Difference of two one-way delays on clocks that wrap after 268 s (`units::Ticks`).
-pub(super) fn wrapped(us: i64, reference: i64) -> i64 {
-    (us - reference + WRAP_US / 2).rem_euclid(WRAP_US) - WRAP_US / 2
-}
-
-const WRAP_US: i64 = (1 << 24) * 16;
 /// A lane without a measured rate counts as this fast, bytes per second.
 const RATE_FLOOR: u64 = 10_000;
 /// Longer packets are no call's, and these floors are not for them: on a thin link all eight of eight downloads are sparse. Source:

@@ -16,9 +16,9 @@
 //! A trial costs nothing: the link gets *copies* of packets for a moment, so that its rate is
 //! measured and a loss is no loss.
 
-use super::balancer::{wrapped, Lane};
+use super::balancer::Lane;
 use crate::channel::row::{HeldBack, State};
-use crate::units::{ChannelId, Rate};
+use crate::units::{wrapped, ChannelId, Rate};
 use std::time::{Duration, Instant};
 
 /// What is known of each channel over seconds.
