@@ -322,21 +322,26 @@ fn find(o: &Options, name: &str) -> Result<Scenario, String> {
 
 /// Where links were also run alone: the sets that do worse than their best link.
 fn against_best(scored: &[Scored]) {
-    let (mut sets, mut worse) = (0, Vec::new());
+    let (mut ratios, mut worse) = (Vec::new(), Vec::new());
     for s in scored.iter().filter(|s| !s.name.contains(' ')) {
         let alone =
             scored.iter().filter(|d| d.workload.name == s.workload.name && d.name.starts_with("direct"));
         let alone = alone.filter(|d| d.name.split(' ').nth(1) == Some(&s.name));
         let best = alone.map(|d| d.outcome.goodput80_mbit).fold(0.0, f64::max);
         if best > 0.0 {
-            sets += 1;
             let ratio = s.outcome.goodput80_mbit / best;
+            ratios.push(ratio);
             if ratio < 0.95 {
                 worse.push(format!("{} {ratio:.2}", s.name));
             }
         }
     }
+    let sets = ratios.len();
     if sets > 0 {
+        let mean = |ratios: &mut dyn Iterator<Item = f64>| ratios.sum::<f64>() / sets as f64;
+        let all = mean(&mut ratios.iter().copied());
+        let capped = mean(&mut ratios.iter().map(|r| r.min(1.0)));
+        println!("over the best link alone: mean {all:.3}, each set at most 1 {capped:.3}");
         println!("{} of {sets} below 0.95 of their best link alone: {}", worse.len(), worse.join(", "));
     }
 }
