@@ -138,7 +138,7 @@ impl Congestion {
         self.policer.on_ack(now, s.newly_acked, s.newly_lost.unqueued, rtt.smoothed());
         let queue = Duration::from_micros(self.delay.above_base_us(s.owd_us).max(0) as u64);
         self.overflow.on_ack(now, s.newly_acked, s.newly_lost.fresh, queue, rtt.smoothed());
-        let window = self.rate_window();
+        let window = self.rate_window(self.delivery.latest());
         // A window that does not fill the path travels in one bunch: its pace shows once in a round trip.
         let keep = self.settings.rate_keep.max(window).max(rtt.smoothed().min(self.path() * 2));
         self.gaps.on_arrival(now, s.arrived.at_us, self.delay.above_base_us(s.owd_us));
@@ -157,7 +157,8 @@ impl Congestion {
         let arrived_us = s.arrived.at_us;
         self.busy.on_sample(arrived_us, is_queued);
         let from_us = self.delivery.measured_from(arrived_us, window);
-        let is_busy = !self.is_even() || !s.app_limited || self.busy.is_since(from_us, target);
+        let lasts = from_us.is_some_and(|from_us| self.busy.is_since(from_us, target));
+        let is_busy = !self.is_even() || !s.app_limited || lasts;
         let s = AckSample { app_limited: !(is_limit && is_busy), ..s };
         let arrived = Arrived { sent_us: s.arrived.at_us - s.owd_us, ..s.arrived };
         self.delivery.on_ack(now, arrived, window, keep, s.app_limited);
@@ -194,6 +195,7 @@ impl Congestion {
     /// The first packet behind a pause of the sender has arrived: the next sample begins the rate anew.
     pub fn on_restart(&mut self) {
         self.delivery.restart();
+        self.busy = Busy::default();
     }
 
     /// Packets called lost were only overtaken.
@@ -395,10 +397,14 @@ impl Congestion {
         self.settings.target.max(packets.min(TARGET_MAX)).max(gap)
     }
 
-    /// Time to measure the rate over: on slow links eight packets.
-    pub fn rate_window(&self) -> Duration {
-        let latest = self.delivery.latest();
-        let eight = if latest.0 == 0 { Duration::ZERO } else { latest.time_for(8 * PACKET) };
+    /// After so long without full packets a rate is measured anew: as long as it is measured over.
+    pub fn pause(&self) -> Duration {
+        self.rate_window(self.rate())
+    }
+
+    /// Time to measure a rate of about `rate` over: on slow links eight packets.
+    fn rate_window(&self, rate: Rate) -> Duration {
+        let eight = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(8 * PACKET) };
         let gap = self.gaps.typical() * GAP_WINDOW_PERCENT / 100;
         self.settings.rate_window.max(eight.min(RATE_WINDOW_MAX)).max(gap)
     }

@@ -84,7 +84,7 @@ impl Receiving {
     }
 
     /// Capacity of the return path as its sender knows it, so that feedback stays below 3 % of it;
-    /// `Rate(u64::MAX)` when it was never the limit.
+    /// `Rate(u64::MAX)` when it was never seen to be the limit.
     pub fn set_return_rate(&mut self, rate: Rate) {
         let budget = Rate((rate.0 / 100).saturating_mul(FEEDBACK_PERCENT));
         self.min_interval = budget.time_for(ACK_WIRE_BYTES).clamp(INTERVAL_MIN, INTERVAL_MAX);

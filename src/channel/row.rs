@@ -44,7 +44,7 @@ pub struct SendRow {
     pub queued_bytes: u64,
     /// Estimated delivery rate, wire bytes.
     pub rate: Rate,
-    /// `rate` if the link was the limit within the last seconds, else `Rate(u64::MAX)`: what the
+    /// `rate` if the link was the limit within the last seconds and its rate was found, else `Rate(u64::MAX)`: what the
     /// receiving half takes as its return path for the feedback budget.
     pub capacity: Rate,
     /// Highest rate over a few packets in a row: what the link may do; zero if unknown.
@@ -122,4 +122,30 @@ pub struct ReceiveRow {
     pub forged: u64,
     pub replayed: u64,
     pub malformed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sending::{Sending, SendingSettings};
+    use super::*;
+
+    #[test]
+    fn the_others_lead_is_that_of_the_shortest_that_is_up() {
+        let now = Instant::now();
+        let row = |id, state, base_owd_us| {
+            let row = Sending::new(now, SendingSettings::new(ChannelId(id), now, 60)).row(now);
+            SendRow { state, base_owd_us, ..row }
+        };
+        // Clocks wrap after 268,435,456 microseconds.
+        let rows = [
+            row(0, State::Up, 268_430_000),
+            row(1, State::Up, 600_000),
+            row(2, State::Up, 194_544),
+            row(3, State::Down, 0),
+        ];
+        let seen = |id| others(rows.iter(), ChannelId(id), true);
+        assert_eq!(seen(0), Others { up: 2, waiting: true, lead: Duration::from_millis(200) });
+        assert_eq!(seen(1).lead, Duration::ZERO, "they are shorter");
+        assert_eq!(seen(3).up, 3);
+    }
 }

@@ -351,7 +351,7 @@ impl Sending {
     ///
     /// While packets wait for credit all links are busy, and a second copy takes the place of something
     /// else: only before the far end gives up. When nothing waits, the inner flow is starved by what is
-    /// stuck, and the others have room to spare.
+    /// stuck, and the others have room to spare, unless they are much longer.
     fn late_after(&self) -> Duration {
         let gap = self.congestion.typical_gap();
         self.congestion.path() + self.settings.late_after(self.others, gap)
@@ -408,8 +408,7 @@ impl Sending {
         let fills = (self.ring.bytes_in_flight() + wire + 2 * PACKET_BYTES) * 5 / 4 >= self.congestion.cwnd();
         let is_data = bound.is_some();
         self.last_sent = now;
-        let (number, pause) = (self.ring.next_number(), self.congestion.rate_window());
-        self.restart.on_sent(now, number, wire, self.ring.bytes_in_flight(), pause);
+        self.restart.on_sent(now, self.ring.next_number(), wire, self.congestion.pause());
         let packet = SentPacket {
             time_sent: now,
             ticks: Ticks::at(now, self.settings.epoch),

@@ -42,7 +42,7 @@ impl SendingSettings {
             true => self.late,
             false => self.late_busy,
         };
-        late.max(others.lead / LEAD_PART)
+        late.max((others.lead / LEAD_PART).min(self.late_busy))
     }
 }
 
@@ -87,5 +87,6 @@ mod tests {
         };
         assert_eq!(late(20), late(0));
         assert_eq!(late(600), Duration::from_millis(300));
+        assert_eq!(late(100_000), LATE_BUSY);
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// What a connection may be expected to carry at its beginning, bytes. Source: two times sixty random sets of links,
+    /// What a connection counts as at its beginning, bytes; many pages are larger. Source: two times sixty random sets of links,
     /// 100 KB objects over the best link's, and one BBR download over the ideal's: without this rule 1.06, 0.69; with 100,000,
     /// 200,000, and 1,000,000: 1.01, 0.73 (later 1.02, 0.76); 0.97, 0.76; 0.91, 0.80. Since links are known better (`channel/restart.rs`),
     /// on two times 150 sets and 120, BBR on 60 each, over the best link's and counted as 1 at most: with 100,000 0.978, 0.979, 0.964 and
@@ -94,7 +94,7 @@ fn worth(own: Usual, longer: Usual) -> u64 {
 /// The part of the lead within which a connection's packets may follow what it sent on a longer channel. A half, an eighth, a
 /// sixteenth are the same in the simulator.
 const COMES_ALONG: i64 = 2;
-/// Round trips that a page of 100 kB takes: handshake and request, four rounds of a slow start from ten packets (RFC 6928).
+/// Round trips that a page takes: handshake and request, four rounds of a slow start from ten packets (RFC 6928).
 const ROUNDS: u128 = 6;
 /// A channel that is ahead by less, or by less than this part of its round trip, spoils no least round trip.
 /// Source: as `Home::DOWNLOAD`, 5 ms and a quarter 0.972, these 0.980, without the rule 0.982.
