@@ -6,7 +6,7 @@
 //! would gain by the longer link. So it depends on what a connection may still carry:
 //!
 //! ```text
-//!   to come:  a page's bytes; when it has carried 4,000 full packets, a download's
+//!   to come:  `PAGE` bytes; when it has carried 4,000 full packets, a download's
 //!   sooner on the longer link  <=>  to come x (1 / rate - 1 / its rate)  >  ROUNDS x how much longer it is
 //! ```
 //! Such a connection uses the short link, too, while what it sent on a longer one is still far from there: in order, none
