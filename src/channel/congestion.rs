@@ -21,6 +21,7 @@ use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
 use super::gaps::Gaps;
 use super::jitter::Jitter;
+use super::limit::Limit;
 use super::overflow::Overflow;
 use super::policer::Policer;
 use super::rtt::Rtt;
@@ -102,8 +103,7 @@ pub struct Congestion {
     policer: Policer,
     overflow: Overflow,
     queued_at: Option<Instant>,
-    /// Last time when the window, not the supply, was the limit.
-    limited_at: Option<Instant>,
+    limit: Limit,
 }
 
 impl Congestion {
@@ -127,7 +127,7 @@ impl Congestion {
             policer: Policer::new(now),
             overflow: Overflow::new(now),
             queued_at: None,
-            limited_at: None,
+            limit: Limit::default(),
         }
     }
 
@@ -151,11 +151,11 @@ impl Congestion {
         // During a drain and just after, the window is less than the link would take.
         let drained = self.delay.ask() == Ask::Drain || now < self.no_growth_until;
         let is_limit = (is_late || !s.app_limited) && (is_queued || !drained);
-        if is_limit {
-            self.limited_at = Some(now);
-        }
         let arrived_us = s.arrived.at_us;
         self.busy.on_sample(arrived_us, is_queued);
+        if is_limit {
+            self.limit.on_limit(now, !s.app_limited, self.busy.lasted(arrived_us));
+        }
         let from_us = self.delivery.measured_from(arrived_us, window);
         let lasts = from_us.is_some_and(|from_us| self.busy.is_since(from_us, target));
         let is_busy = !self.is_even() || !s.app_limited || lasts;
@@ -341,8 +341,7 @@ impl Congestion {
             false => self.settings.pacing_percent,
         };
         let path = self.path().max(Duration::from_millis(1));
-        let is_known = self.limited_at.is_some_and(|t| now.saturating_duration_since(t) < KNOWN_FRESH);
-        if is_careful && is_known && in_flight < self.cwnd / 100 * CAREFUL_FULL {
+        if is_careful && self.limit.was_seen(now, KNOWN_FRESH) && in_flight < self.cwnd / 100 * CAREFUL_FULL {
             let more = Rate::from_bytes(self.rate().bytes_in(CAREFUL_FILL), path);
             return Rate(self.rate().0 + more.0.min(self.rate().0 / CAREFUL_MORE));
         }
@@ -350,15 +349,17 @@ impl Congestion {
         Rate(self.rate().max(by_window).0.saturating_mul(percent) / 100)
     }
 
-    /// The capacity if the link was the limit within the last seconds and a rate was found while it was, else no limit: for feedback
-    /// budgets.
+    /// The capacity if the link was the limit within the last seconds and a rate was found while it was, else no limit.
     pub fn capacity(&self, now: Instant) -> Rate {
-        let fresh = self.limited_at.is_some_and(|t| now.saturating_duration_since(t) < CAPACITY_FRESH);
-        if fresh && self.delivery.is_proven() {
-            self.rate().max(Rate(1))
-        } else {
-            Rate(u64::MAX)
+        match self.limit.was_seen(now, CAPACITY_FRESH) && self.delivery.is_proven() {
+            true => self.rate().max(Rate(1)),
+            false => Rate(u64::MAX),
         }
+    }
+
+    /// Bytes a second that feedback for the other direction may take here; `Rate(u64::MAX)`: nothing is known.
+    pub fn feedback_budget(&self, now: Instant) -> Rate {
+        self.limit.budget(now, self.capacity(now), self.delivery.is_proven(), self.burst_rate())
     }
 
     pub fn queue(&self) -> Duration {
@@ -583,7 +584,7 @@ mod tests {
         }
 
         fn is_limited(&self) -> bool {
-            self.congestion.limited_at.is_some()
+            self.congestion.limit.was_seen(self.now, Duration::MAX)
         }
     }
 
@@ -618,6 +619,26 @@ mod tests {
         (30..200).for_each(|n| came(&mut bench, n));
         let lower = bench.congestion.capacity(bench.now);
         assert!((850_000..900_000).contains(&lower.0), "{lower:?}, and {known:?} before");
+    }
+
+    #[test]
+    fn feedback_has_its_share_of_bursts_where_a_link_stands_still_and_of_the_rate_where_a_queue_lasts() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|_| bench.ack(5_000, 1_500, 0));
+        bench.ack(0, 7_500, 1_000);
+        // Acknowledgements of a download; each fifth of a second what has waited for up to 60 ms comes at once.
+        for n in 0..400i64 {
+            let late_us = [60_000, 55_000, 50_000, 45_000, 40_000, 35_000, 30_000, 25_000, 20_000];
+            bench.ack(5_000, 112, late_us.get(n as usize % 40).copied().unwrap_or(0));
+        }
+        let congestion = &bench.congestion;
+        assert!(congestion.capacity(bench.now).0 < 30_000, "what little there was is taken for all");
+        let bursts = congestion.burst_rate();
+        assert!(bursts.0 > 1_000_000, "five packets within a millisecond");
+        assert_eq!(congestion.feedback_budget(bench.now), Rate(bursts.0 / 5));
+        (0..40).for_each(|_| bench.ack(5_000, 112, 120_000));
+        let (budget, rate) = (bench.congestion.feedback_budget(bench.now), bench.congestion.rate());
+        assert_eq!(budget, Rate(rate.0 / 100 * 3), "a queue for 200 ms");
     }
 
     #[test]

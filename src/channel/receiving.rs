@@ -1,7 +1,7 @@
 //! The receiving half of one channel: what arrived, and when the sender is to be told.
 //!
 //! An acknowledgement is due after two packets, unless they are small, or 5 ms, at once after a gap, and never so often
-//! that it takes more than 3 % of the return path (ALGORITHMS section 4.1: feedback every
+//! that it takes more than its part of the return path (`limit.rs`; ALGORITHMS section 4.1: feedback every
 //! 5 / 20 / 50 ms gave 0.87 / 0.80 / 0.40 of the sum).
 //!
 //! Not for: decrypting (threads), order of flows (tunnel/inbound.rs).
@@ -83,10 +83,8 @@ impl Receiving {
         }
     }
 
-    /// Capacity of the return path as its sender knows it, so that feedback stays below 3 % of it;
-    /// `Rate(u64::MAX)` when it was never seen to be the limit.
-    pub fn set_return_rate(&mut self, rate: Rate) {
-        let budget = Rate((rate.0 / 100).saturating_mul(FEEDBACK_PERCENT));
+    /// What feedback may take of the return path, as its sender knows it (`limit.rs`); `Rate(u64::MAX)`: no limit.
+    pub fn set_budget(&mut self, budget: Rate) {
         self.min_interval = budget.time_for(ACK_WIRE_BYTES).clamp(INTERVAL_MIN, INTERVAL_MAX);
     }
 
@@ -176,8 +174,6 @@ const INTERVAL_MIN: Duration = Duration::from_millis(1);
 const INTERVAL_MAX: Duration = Duration::from_millis(60);
 /// Wire bytes of an acknowledgement, about: 28 IP and UDP, 24 header and tag, 30 frame.
 const ACK_WIRE_BYTES: u64 = 82;
-/// Share of the return path for feedback. Source: DESIGN section 4.
-const FEEDBACK_PERCENT: u64 = 3;
 /// Shortest time between two copies for other channels. Source: a guess; well below the stall time.
 const DETOUR_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -229,7 +225,7 @@ mod tests {
     fn feedback_stays_within_three_percent_of_a_thin_return_path() {
         let (mut r, t) = receiving();
         let rate = Rate(700_000 / 8);
-        r.set_return_rate(rate);
+        r.set_budget(Rate(rate.0 * 3 / 100));
         let mut sent = 0;
         for i in 0..10_000u64 {
             let now = t + Duration::from_micros(i * 300);

@@ -44,9 +44,10 @@ pub struct SendRow {
     pub queued_bytes: u64,
     /// Estimated delivery rate, wire bytes.
     pub rate: Rate,
-    /// `rate` if the link was the limit within the last seconds and its rate was found, else `Rate(u64::MAX)`: what the
-    /// receiving half takes as its return path for the feedback budget.
+    /// `rate` if the link was the limit within the last seconds and its rate was found, else `Rate(u64::MAX)`.
     pub capacity: Rate,
+    /// What the receiving half may take of the link, its return path; `Rate(u64::MAX)` for no limit.
+    pub feedback_budget: Rate,
     /// Highest rate over a few packets in a row: what the link may do; zero if unknown.
     pub burst_rate: Rate,
     /// Rate over the last second of what was acknowledged, wire bytes.

@@ -247,6 +247,7 @@ impl Sending {
             queued_bytes: self.queued_bytes,
             rate: self.congestion.rate(),
             capacity: self.congestion.capacity(now),
+            feedback_budget: self.congestion.feedback_budget(now),
             burst_rate: self.congestion.burst_rate(),
             goodput: self.goodput.rate(now),
             smoothed_rtt: self.rtt.smoothed(),

@@ -272,8 +272,8 @@ impl Channel {
         if now.saturating_duration_since(self.published) >= PUBLISH {
             self.published = now;
             self.meter.update(now, &mut self.row);
-            if let Some((_, rate)) = wiring.session.sender(*id) {
-                receiving.set_return_rate(rate);
+            if let Some((_, budget)) = wiring.session.sender(*id) {
+                receiving.set_budget(budget);
             }
             wiring.session.set_receive(*id, self.row.clone());
         }

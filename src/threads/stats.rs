@@ -300,9 +300,9 @@ impl SessionStats {
         live.min_by_key(|row| (row.smoothed_rtt, row.id)).map(|row| row.id)
     }
 
-    /// The state of a channel's sender and what its link can carry, if it has one.
+    /// The state of a channel's sender and how much of its link feedback may take, if it has one.
     pub fn sender(&self, id: ChannelId) -> Option<(State, Rate)> {
-        self.rows.lock().send.get(usize::from(id.0))?.as_ref().map(|row| (row.state, row.capacity))
+        self.rows.lock().send.get(usize::from(id.0))?.as_ref().map(|row| (row.state, row.feedback_budget))
     }
 
     /// A copy of everything.

@@ -497,6 +497,7 @@ pub(super) mod tests {
             queued_bytes: 0,
             rate: Rate(rate),
             capacity: Rate(rate),
+            feedback_budget: Rate(u64::MAX),
             burst_rate: Rate(0),
             goodput: Rate(0),
             smoothed_rtt: MS * 2 * owd_ms as u32,

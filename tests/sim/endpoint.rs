@@ -231,7 +231,7 @@ impl Endpoint {
         let mut moved = false;
         for i in 0..self.receiving.len() {
             if let Some(row) = self.rows.get(i) {
-                self.receiving[i].set_return_rate(row.capacity);
+                self.receiving[i].set_budget(row.feedback_budget);
             }
             while let Some(a) = self.receiving[i].poll_ack(t) {
                 self.sending[i].handle_frame(Frame::Ack(a));
