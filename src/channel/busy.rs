@@ -29,11 +29,6 @@ impl Busy {
         self.queued_us = is_queued.then(|| self.queued_us.unwrap_or(arrived_us));
     }
 
-    /// For how long until `arrived_us`.
-    pub fn lasted(&self, arrived_us: i64) -> Duration {
-        Duration::from_micros(self.queued_us.map_or(0, |since_us| arrived_us - since_us).max(0) as u64)
-    }
-
     /// Whether it has been so since `from_us`. The first packet that came late had waited for `target` at least.
     pub fn is_since(&self, from_us: i64, target: Duration) -> bool {
         let target_us = target.as_micros() as i64;
@@ -55,9 +50,7 @@ mod tests {
         busy.on_sample(35_000, true);
         assert!(busy.is_since(-5_000, TARGET), "15 ms of waiting before it came");
         assert!(!busy.is_since(-5_001, TARGET));
-        assert_eq!(busy.lasted(36_000), Duration::from_millis(26));
         busy.on_sample(36_000, false);
-        assert_eq!(busy.lasted(36_000), Duration::ZERO);
         assert!(!busy.is_since(36_000, TARGET), "it was gone");
         busy.on_sample(37_000, true);
         assert!(!busy.is_since(0, TARGET));

@@ -21,7 +21,7 @@ use super::delay::{Ask, Delay, Window};
 use super::delivery::{Arrived, Delivery};
 use super::gaps::Gaps;
 use super::jitter::Jitter;
-use super::limit::Limit;
+use super::limit::{Limit, Seen};
 use super::overflow::Overflow;
 use super::policer::Policer;
 use super::rtt::Rtt;
@@ -153,9 +153,7 @@ impl Congestion {
         let is_limit = (is_late || !s.app_limited) && (is_queued || !drained);
         let arrived_us = s.arrived.at_us;
         self.busy.on_sample(arrived_us, is_queued);
-        if is_limit {
-            self.limit.on_limit(now, !s.app_limited, self.busy.lasted(arrived_us));
-        }
+        self.limit.on_sample(now, arrived_us, Seen { is_limit, is_queued, is_window: !s.app_limited });
         let from_us = self.delivery.measured_from(arrived_us, window);
         let lasts = from_us.is_some_and(|from_us| self.busy.is_since(from_us, target));
         let is_busy = !self.is_even() || !s.app_limited || lasts;
@@ -177,6 +175,7 @@ impl Congestion {
         if moved > 0 {
             self.jitter.forget();
             self.path.forget();
+            self.limit.forget_queue();
             self.busy = Busy::default();
         }
         if let Some(sample) = s.rtt {
@@ -357,9 +356,9 @@ impl Congestion {
         }
     }
 
-    /// Bytes a second that feedback for the other direction may take here; `Rate(u64::MAX)`: nothing is known.
+    /// Bytes a second that feedback for the other direction may take here; `Rate(u64::MAX)` for no limit.
     pub fn feedback_budget(&self, now: Instant) -> Rate {
-        self.limit.budget(now, self.capacity(now), self.delivery.is_proven(), self.burst_rate())
+        self.limit.budget(now, self.rate(), self.delivery.is_proven(), self.burst_rate())
     }
 
     pub fn queue(&self) -> Duration {

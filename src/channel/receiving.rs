@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn feedback_stays_within_three_percent_of_a_thin_return_path() {
+    fn feedback_stays_within_its_budget_on_a_thin_return_path() {
         let (mut r, t) = receiving();
         let rate = Rate(700_000 / 8);
         r.set_budget(Rate(rate.0 * 3 / 100));
