@@ -61,7 +61,7 @@ impl Limit {
         }
     }
 
-    /// The path has become longer: what looked like a queue was none.
+    /// The path has become longer: what looked like a queue was none. A window that is full shows it again with the next packet.
     pub fn forget_queue(&mut self) {
         (self.full_at, self.queued_us) = (None, None);
     }
