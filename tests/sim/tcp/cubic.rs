@@ -54,11 +54,15 @@ impl Cubic {
         if self.delay_min == 0 || self.delay_min > rtt {
             self.delay_min = rtt;
         }
-        if self.found || !slow_start || cwnd < HYSTART_LOW {
+        if self.found || !slow_start {
             return false;
         }
+        // Rounds are counted below the threshold, too, since Linux 6.14.
         if una > self.round_end {
             self.begin_round(now, next);
+        }
+        if cwnd < HYSTART_LOW {
+            return false;
         }
         if now.saturating_sub(self.last_ack) <= ACK_TRAIN_GAP {
             self.last_ack = now;
