@@ -339,7 +339,9 @@ impl Row {
         }
         self.left = self.number;
         let in_flight = (self.total + FIRST_FLIGHT).min(u64::from(RISE_MAX / 2)) as u32;
-        self.flight.on_leave(self.number.wrapping_add(in_flight));
+        if self.total >= UNSEEN {
+            self.flight.on_leave(self.number.wrapping_add(in_flight));
+        }
     }
 
     fn note(&mut self, number: u32) {
@@ -401,9 +403,13 @@ const SILENT_ROUNDS: u32 = 4;
 const ROWS: usize = 2_048;
 /// So many acknowledgements for what was sent at one time are enough: the next but one may be a ninth sample. Source: the simulator with the rounds
 /// of Linux 6.14, one CUBIC download on 480 random sets over the best link's, each counted as 1 at most: 0.988 and 21 sets below 0.95
-/// without the rule, 0.993 and 17 with it; before it ended by silence, a pause, a loss, a request 0.994, with 6 and 8 instead of 7 0.992, 0.989.
+/// without the rule, 0.992 and 16 with it; where the first six packets counted, too, 0.993 and 17; before it ended by silence, a pause, a
+/// loss, a request 0.994, with 6 and 8 instead of 7 0.992, 0.989.
 /// BBR 0.894, 0.892.
 const SAMPLES: usize = 7;
+/// A little less than six packets: up to there the window has less than the 16 from which on HyStart takes samples. Source: the rig, 100 kB on
+/// two-unequal, 92.0 ms without the rule, 92.7 where the first six count.
+const UNSEEN: u64 = 8_000;
 /// One that tells of this part of a flight is no crowd's. With 5 the same.
 const FLIGHT_SHARE: u64 = 7;
 /// How long the others wait behind the one before: a part of the longest round trip, within bounds. Source: as above, 60 and 100 ms for any
@@ -572,8 +578,7 @@ mod tests {
         assert_eq!(flight(&mut bench, 20, 17_160, 5), [17_160, 20_020]);
         bench.due(25);
         // Another train, and in it one that is older than what left.
-        // Its first one waits: seven left in this flight. The next tells of a seventh of it.
-        assert_eq!(flight(&mut bench, 31, 24_310, 3), [25_740]);
+        assert_eq!(flight(&mut bench, 31, 24_310, 3), [24_310]);
         bench.ack(31, 1, 20_020);
         bench.ack(31, 1, 28_600);
         // A first flight has none.
