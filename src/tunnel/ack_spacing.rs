@@ -15,7 +15,7 @@
 //! faster path from each, and would learn too late.
 //! A young connection may use a link much slower than the tunnel's fastest: its acknowledgements come as far apart as
 //! that link brings the data. One is held until its train is over, but no longer than an old
-//! one's; the first of a train leaves.
+//! one's; the first of a train leaves. (Not in a crowd, see below.)
 //! The fast link would idle where a page's second flight calls for its third: of the first train in a round trip a second
 //! one leaves as soon as it tells of about twice as much as the first, and in the second flight a third and a fourth like that,
 //! twice the early one before: what one calls for lasts until the next.
@@ -23,13 +23,13 @@
 //! It also lets the acknowledgements of a short transfer pass.
 //! Where a thin link carries a part of it, a flight's packets come one by one, and HyStart would get its eight samples of the long links
 //! alone: a tunnel of 92 Mbit/s gave 8 to 15 in its first six seconds, in one of three runs. So once seven have left for what was sent
-//! at one time, the next waits until it tells of a seventh of the flight, as all others after that: 400 ms at most, and not where the
+//! at one time, the next keeps waiting while it tells of less than a seventh of the flight, and so do those after it: 400 ms at most, and not where the
 //! sender may stand still. That is nine samples seldom, not never. It ends with a pause, a loss, or another request.
 //!
 //! Not for: an acknowledgement that says more than a higher number (a repeated number, SACK, ECN echo, FIN, data):
 //! it leaves at once.
 
-use super::classify::Flow;
+use super::classify::{Flow, SYN};
 use super::thin_acks::WaitingAck;
 use crate::units::Packet;
 use std::collections::BTreeSet;
@@ -172,7 +172,8 @@ impl AckSpacing {
     ) -> Leaving {
         let index = flow.tag.0 % ROWS as u16;
         let row = &mut self.rows[usize::from(index)];
-        if row.name != flow.hash {
+        let begins = flow.tcp.is_some_and(|tcp| tcp.flags & SYN != 0);
+        if row.name != flow.hash || begins {
             if !flow.is_tcp() {
                 return [None, Some((packet, flow))];
             }
@@ -555,6 +556,15 @@ mod tests {
         assert_eq!(waits(3_600, None), Some(0), "a pause");
         assert_eq!(waits(0, Some((&[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2], 0))), Some(0), "a loss");
         assert_eq!(waits(0, Some((&[], 200))), Some(0), "a request");
+    }
+
+    #[test]
+    fn a_port_that_is_used_again_begins_anew() {
+        let mut bench = Bench::started();
+        assert!(bench.ack(1, 1, 200_500).is_empty());
+        let syn = make::tcp4(1, 2, 2, 0, &[2, 4, 5, 180], 0);
+        assert_eq!(bench.push(2, &syn), [200_500, 0], "what was held leaves before");
+        (0..u32::from(FREE)).for_each(|n| assert_eq!(bench.ack(3, 1, 300_000 + n), [300_000 + n]));
     }
 
     #[test]
