@@ -13,10 +13,11 @@
 //! ```text
 //!   worth of the shortest k links = min(sum of their rates, windows / round trip of the longest of them)
 //! ```
-//! A trial costs nothing: the link gets *copies* of packets for a moment, so that its rate is
+//! A trial costs nothing (`trial.rs`): the link gets *copies* of packets for a moment, so that its rate is
 //! measured and a loss is no loss.
 
 use super::balancer::Lane;
+use super::trial::{self, Trial};
 use crate::channel::row::{HeldBack, State};
 use crate::units::{wrapped, ChannelId, Rate};
 use std::time::{Duration, Instant};
@@ -48,15 +49,15 @@ struct Judged {
     usual: u64,
     /// Nothing that the channel brought has shown that rate yet.
     is_guess: bool,
-    /// What it delivers, whatever it could: enough only where others are to be given up for it.
+    /// What it delivers, or what it was seen to be able to: no guess where others are to be given up for it.
     sure_rate: u64,
+    min_rtt: Duration,
     /// Since when the other judgement has held.
     doubt_since: Option<Instant>,
     held: bool,
     /// More would arrive without it.
     is_too_long: bool,
-    trial_at: Instant,
-    trial_pause: Duration,
+    trial: Trial,
 }
 
 impl HoldBack {
@@ -70,7 +71,10 @@ impl HoldBack {
         self.channels.retain(|c| lanes.iter().any(|l| l.id() == c.id));
         for c in &mut self.channels {
             // A link that comes back begins anew.
-            c.is_guess |= lanes.iter().any(|l| l.id() == c.id && l.row.state == State::Down);
+            if lanes.iter().any(|l| l.id() == c.id && l.row.state == State::Down) {
+                c.is_guess = true;
+                c.trial.forget();
+            }
         }
         let Some(reference) = lanes.iter().find(|l| l.is_up()).map(|l| l.row.base_owd_us) else { return };
         // The queue is not counted: it is ours, the window keeps it short, and on a lumpy link it is noise.
@@ -124,18 +128,23 @@ impl HoldBack {
         // A link that was never filled shows by a few packets in a row what it could bring.
         let rate = lane.measured().max(lane.row.burst_rate).0;
         let (usual, is_guess) = (lane.measured().0, lane.is_unmeasured());
+        let is_full = lane.row.capacity.0 != u64::MAX;
+        let sure = if is_full { lane.row.goodput.max(lane.row.rate) } else { lane.row.goodput };
         match self.channels.iter_mut().find(|c| c.id == lane.id()) {
             Some(c) => {
                 // A base that has been too high is so by mistake: the first look at a link may be at its queue.
                 c.adds_us = adds.min(c.adds_us + (adds - c.adds_us) / SMOOTH);
-                let idle = c.held && !c.is_trial(now);
+                c.min_rtt = lane.row.min_rtt;
+                if is_full {
+                    c.trial.on_full(now);
+                }
+                let idle = c.held && !c.trial.is_on(now);
                 if c.is_guess {
                     (c.rate, c.usual, c.is_guess) = (rate, usual, is_guess);
                 } else if !idle {
                     c.usual = c.usual - c.usual / SMOOTH as u64 + usual / SMOOTH as u64;
                     c.rate = c.rate - c.rate / SMOOTH as u64 + rate / SMOOTH as u64;
-                    c.sure_rate =
-                        c.sure_rate - c.sure_rate / SMOOTH as u64 + lane.row.goodput.0 / SMOOTH as u64;
+                    c.sure_rate = c.sure_rate - c.sure_rate / SMOOTH as u64 + sure.0 / SMOOTH as u64;
                 }
             }
             None => self.channels.push(Judged {
@@ -145,11 +154,11 @@ impl HoldBack {
                 usual,
                 is_guess,
                 sure_rate: 0,
+                min_rtt: lane.row.min_rtt,
                 doubt_since: None,
                 held: false,
                 is_too_long: false,
-                trial_at: now,
-                trial_pause: TRIAL_PAUSE_MIN,
+                trial: Trial::new(now),
             }),
         }
     }
@@ -160,9 +169,13 @@ impl HoldBack {
         Some(Usual { adds_us: known.adds_us, rate: Rate(known.usual) })
     }
 
-    /// A held-back channel that is on trial now: copies may go there.
-    pub fn on_trial(&self, now: Instant) -> Option<ChannelId> {
-        self.channels.iter().find(|c| c.held && c.is_trial(now)).map(|c| c.id)
+    /// Whether a packet that leaves now is copied to a channel: it is held back, and on trial. `may_begin`: one may begin.
+    pub fn tries(&mut self, now: Instant, channel: ChannelId, may_begin: bool) -> bool {
+        let Some(c) = self.channels.iter_mut().find(|c| c.id == channel && c.held) else { return false };
+        if may_begin {
+            c.trial.begin(now, c.min_rtt);
+        }
+        c.trial.is_on(now)
     }
 
     /// The channels held back, with the reason.
@@ -195,23 +208,15 @@ impl Judged {
         let other = if self.held { pays || up < 2 } else { costs && up > 1 };
         if !other {
             self.doubt_since = None;
-            if self.held && now > self.trial_at + TRIAL_TIME {
-                self.trial_at = now + self.trial_pause;
-                self.trial_pause = (self.trial_pause * 2).min(TRIAL_PAUSE_MAX);
-            }
+            self.trial.on_held(now);
             return;
         }
         let since = *self.doubt_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= if self.held { TRIAL_TIME / 2 } else { DOUBT } {
+        if now.saturating_duration_since(since) >= if self.held { trial::TIME / 2 } else { DOUBT } {
             self.held = !self.held;
             self.doubt_since = None;
-            self.trial_at = now + TRIAL_PAUSE_MIN;
-            self.trial_pause = TRIAL_PAUSE_MIN;
+            self.trial.on_change(now);
         }
-    }
-
-    fn is_trial(&self, now: Instant) -> bool {
-        now >= self.trial_at && now <= self.trial_at + TRIAL_TIME
     }
 }
 
@@ -238,9 +243,6 @@ const JUDGE_EVERY: Duration = Duration::from_millis(50);
 const SMOOTH: i64 = 16;
 /// How long the rule must hold before a channel is held back.
 const DOUBT: Duration = Duration::from_millis(300);
-const TRIAL_TIME: Duration = Duration::from_millis(800);
-const TRIAL_PAUSE_MIN: Duration = Duration::from_secs(5);
-const TRIAL_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -322,10 +324,16 @@ mod tests {
                 self.start += JUDGE_EVERY;
                 let rows = links.iter().map(|&(id, mbit, owd)| {
                     let row = row(self.start, id, 0, mbit * MBIT, owd);
-                    SendRow { goodput: Rate(if self.delivers { mbit * MBIT } else { 0 }), ..row }
+                    match self.delivers {
+                        true => SendRow { goodput: row.rate, ..row },
+                        false => SendRow { goodput: Rate(0), capacity: Rate(u64::MAX), ..row },
+                    }
                 });
                 self.lanes = rows.map(Lane::new).collect();
                 self.hold_back.on_rows(self.start, &mut self.lanes, self.flows);
+                for link in links {
+                    self.hold_back.tries(self.start, ChannelId(link.0), true);
+                }
             }
             self.lanes.iter().filter(|l| l.held).map(|l| l.id().0).collect()
         }

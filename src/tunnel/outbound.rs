@@ -398,14 +398,21 @@ impl Outbound {
                     self.push_copy(other, copy.clone());
                 }
             }
-        } else if let Some(trial) = self.hold_back.on_trial(now) {
-            let wire = |l: &Lane| want.bytes as i64 + i64::from(l.row.overhead);
-            let open = |l: &Lane| l.id() == trial && l.is_up() && l.credit() >= wire(l);
-            if let Some(at) = self.lanes.iter().position(open) {
-                self.push_copy(at, copy);
-            }
+        } else {
+            self.copy_to_tried(now, &copy, want.backlog > 0);
         }
         self.bind(lane, bound);
+    }
+
+    /// Copies to the channels on trial; one may begin where others wait behind the packet.
+    fn copy_to_tried(&mut self, now: Instant, copy: &Bound, may_begin: bool) {
+        for at in 0..self.lanes.len() {
+            let lane = &self.lanes[at];
+            let is_open = lane.credit() >= copy.packet.len() as i64 + i64::from(lane.row.overhead);
+            if lane.held && lane.is_up() && is_open && self.hold_back.tries(now, lane.id(), may_begin) {
+                self.push_copy(at, copy.clone());
+            }
+        }
     }
 
     fn copy_to_all(&mut self, except: usize, copy: &Bound) {
