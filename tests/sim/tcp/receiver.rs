@@ -5,13 +5,12 @@
 
 use super::super::link::MS;
 use super::super::packet::{Segment, ACK, WINDOW_UNIT};
+use super::autotune::Autotune;
 use super::ranges::Ranges;
 use super::{expand, wire, NEVER};
 
 const DELAYED_ACK: u64 = 40 * MS;
 const QUICK: u32 = 16;
-/// Bytes that the receiver takes beyond what it acknowledged.
-pub const WINDOW: u64 = 8_000_000;
 
 #[derive(Debug)]
 pub struct Receiver {
@@ -27,6 +26,7 @@ pub struct Receiver {
     unacked: u32,
     quick: u32,
     ack_at: u64,
+    autotune: Autotune,
     /// Segments that had come before.
     pub duplicates: u64,
 }
@@ -44,6 +44,7 @@ impl Receiver {
             unacked: 0,
             quick: QUICK,
             ack_at: NEVER,
+            autotune: Autotune::new(mss),
             duplicates: 0,
         }
     }
@@ -52,6 +53,7 @@ impl Receiver {
     pub fn on_segment(&mut self, now: u64, s: &Segment) -> u64 {
         let n = expand(s.seq, self.next, self.mss);
         let before = self.next;
+        self.autotune.on_echo(now, s.ts_ecr);
         if n < self.next || self.above.contains(n) {
             self.duplicates += 1;
             self.duplicate = Some((n, n + 1));
@@ -81,6 +83,8 @@ impl Receiver {
         } else {
             self.ack_at = self.ack_at.min(now + DELAYED_ACK);
         }
+        let bytes = |segments: u64| segments * u64::from(self.mss);
+        self.autotune.on_read(now, bytes(self.next), bytes(self.above.last().map_or(0, |r| r.1 - self.next)));
         self.next - before
     }
 
@@ -103,7 +107,7 @@ impl Receiver {
             ack: wire(self.next, self.mss),
             ts_val: (now / MS) as u32,
             ts_ecr: self.ts_recent,
-            window: (WINDOW / WINDOW_UNIT) as u16,
+            window: (self.autotune.window / WINDOW_UNIT) as u16,
             ..Segment::default()
         };
         let duplicate = self.duplicate.take();

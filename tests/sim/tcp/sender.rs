@@ -5,10 +5,10 @@
 
 use super::super::link::{MS, SECOND};
 use super::super::packet::{Segment, ACK, TCP_HEADERS, WINDOW_UNIT};
+use super::autotune::WINDOW_FIRST;
 use super::bbr::{Bbr, Phase, RateSample};
 use super::cubic::Cubic;
 use super::ranges::Ranges;
-use super::receiver::WINDOW;
 use super::{expand, wire, NEVER};
 use std::collections::VecDeque;
 
@@ -188,7 +188,7 @@ impl Sender {
             first_sent: now,
             app_limited_until: 0,
             limited: false,
-            edge: WINDOW / u64::from(mss),
+            edge: WINDOW_FIRST / u64::from(mss),
             control,
             ts_recent: (now / MS) as u32,
             retransmits: 0,
