@@ -13,8 +13,7 @@
 //! ```text
 //!   worth of the shortest k links = min(sum of their rates, windows / round trip of the longest of them)
 //! ```
-//! A trial costs nothing (`trial.rs`): the link gets *copies* of packets for a moment, so that its rate is
-//! measured and a loss is no loss.
+//! In a trial (`trial.rs`) the link gets *copies* of packets, so that its rate is measured and a loss is no loss.
 
 use super::balancer::Lane;
 use super::trial::{self, Trial};
@@ -49,7 +48,7 @@ struct Judged {
     usual: u64,
     /// Nothing that the channel brought has shown that rate yet.
     is_guess: bool,
-    /// What it delivers, or what it was seen to be able to: no guess where others are to be given up for it.
+    /// What it delivers, or could when it was last full: others are not given up for a guess.
     sure_rate: u64,
     min_rtt: Duration,
     /// Since when the other judgement has held.
@@ -73,7 +72,7 @@ impl HoldBack {
             // A link that comes back begins anew.
             if lanes.iter().any(|l| l.id() == c.id && l.row.state == State::Down) {
                 c.is_guess = true;
-                c.trial.forget();
+                c.trial.forget(now);
             }
         }
         let Some(reference) = lanes.iter().find(|l| l.is_up()).map(|l| l.row.base_owd_us) else { return };
@@ -171,11 +170,17 @@ impl HoldBack {
 
     /// Whether a packet that leaves now is copied to a channel: it is held back, and on trial. `may_begin`: one may begin.
     pub fn tries(&mut self, now: Instant, channel: ChannelId, may_begin: bool) -> bool {
-        let Some(c) = self.channels.iter_mut().find(|c| c.id == channel && c.held) else { return false };
+        // Nothing that one brings makes up for the window that its way takes.
+        let is_tried = |c: &&mut Judged| c.id == channel && c.held && !c.is_too_long;
+        let Some(c) = self.channels.iter_mut().find(is_tried) else { return false };
         if may_begin {
             c.trial.begin(now, c.min_rtt);
         }
-        c.trial.is_on(now)
+        let is_on = c.trial.is_on(now);
+        if is_on {
+            c.trial.on_copy(now);
+        }
+        is_on
     }
 
     /// The channels held back, with the reason.
@@ -282,6 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_full_link_could_carry_counts_though_a_long_one_makes_the_flow_stand_still() {
+        let mut bench = Bench { stands_still: true, ..Bench::new() };
+        assert_eq!(bench.held(4_000, &[(0, 150, 20), (1, 100, 20), (2, 150, 220)]), [2]);
+        assert!(
+            !bench.hold_back.tries(bench.start + Duration::from_secs(60), ChannelId(2), true),
+            "too long"
+        );
+    }
+
+    #[test]
+    fn one_that_comes_back_is_tried_at_once_though_it_stays_held_back() {
+        let mut bench = Bench::new();
+        let links = [(0, 30, 20), (1, 30, 20), (2, 1, 320)];
+        assert_eq!(bench.held(100_000, &links), [2]);
+        assert!(!bench.hold_back.tries(bench.start, ChannelId(2), true), "it waits for a minute");
+        bench.lanes[2].row.state = State::Down;
+        bench.start += JUDGE_EVERY;
+        bench.hold_back.on_rows(bench.start, &mut bench.lanes, 1);
+        assert!(bench.hold_back.tries(bench.start, ChannelId(2), true));
+    }
+
+    #[test]
     fn a_guess_at_a_short_link_holds_no_long_one_back() {
         let mut bench = Bench { delivers: false, ..Bench::new() };
         assert_eq!(bench.held(4_000, &[(0, 250, 20), (1, 150, 220)]), NONE);
@@ -310,12 +337,14 @@ mod tests {
         flows: u64,
         /// Whether what the links could carry is carried.
         delivers: bool,
+        /// Nothing is carried at the moment.
+        stands_still: bool,
     }
 
     impl Bench {
         fn new() -> Bench {
             let (hold_back, lanes) = (HoldBack::default(), Vec::new());
-            Bench { hold_back, lanes, start: Instant::now(), flows: 1, delivers: true }
+            Bench { hold_back, lanes, start: Instant::now(), flows: 1, delivers: true, stands_still: false }
         }
 
         /// The channels held back after so many milliseconds with links of (number, Mbit/s, one-way delay).
@@ -325,6 +354,7 @@ mod tests {
                 let rows = links.iter().map(|&(id, mbit, owd)| {
                     let row = row(self.start, id, 0, mbit * MBIT, owd);
                     match self.delivers {
+                        true if self.stands_still => SendRow { goodput: Rate(0), ..row },
                         true => SendRow { goodput: row.rate, ..row },
                         false => SendRow { goodput: Rate(0), capacity: Rate(u64::MAX), ..row },
                     }

@@ -399,13 +399,17 @@ impl Outbound {
                 }
             }
         } else {
-            self.copy_to_tried(now, &copy, want.backlog > 0);
+            self.copy_to_tried(now, lane, &copy, want.backlog > 0);
         }
         self.bind(lane, bound);
     }
 
     /// Copies to the channels on trial; one may begin where others wait behind the packet.
-    fn copy_to_tried(&mut self, now: Instant, copy: &Bound, may_begin: bool) {
+    fn copy_to_tried(&mut self, now: Instant, first: usize, copy: &Bound, may_begin: bool) {
+        if self.lanes[first].held {
+            // There is nothing better.
+            return;
+        }
         for at in 0..self.lanes.len() {
             let lane = &self.lanes[at];
             let is_open = lane.credit() >= copy.packet.len() as i64 + i64::from(lane.row.overhead);
