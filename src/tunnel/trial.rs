@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!   waits --it is time, and a packet leaves that has others behind it--> tried
-//!     --0.8 s after it was seen at its limit, or after eight round trips and 0.8 s--> waits: 5 s, then twice that, 60 s at most
+//!     --after eight round trips and 0.8 s; from the second one on, if that is earlier, 0.8 s after it was seen at its limit-->
+//!       waits: 5 s, then twice that, 60 s at most
 //! ```
+//! With jitter a few packets at a time look like a limit: 101 Mbit/s at 600 ms were given up as 3 the first time.
 //! A trial that ran out of traffic does not double the wait. None where the channel is too long, whatever it brings (`hold_back.rs`).
 //! A link that was never at its limit may be the best of all, so it does not wait for its first trial. A slow start doubles in
 //! each round trip: 98 Mbit/s at 400 ms are found after nine.
 //!
 //! Source: 480 random sets of links in the simulator, one CUBIC download of 15 s, the geometric mean of what is carried over what was carried
-//! with trials of 0.8 s after five, traffic or not: 1.007, 34 sets better and 18 worse by more than 3 %, uploads 1.002, BBR 1.002.
-//! A form that did not end when the link was at its limit got 1.005, 1.008, 1.009, 1.010 with 0, 2, 4, 8 round trips; but who has a metered
-//! link pays for copies. No hold before the first trial: BBR 0.887 instead of 0.893 of the best link, 1 at most. In the namespaces 64
-//! Mbit/s at 120 ms beside 98 at 400 ms and two thin ones (`simulate --random-from 23 --random 1`) 72 without this, 118 to 130 with it;
-//! number 62 28 to 30, 68 to 81; its best link alone 55.
+//! with trials of 0.8 s after five, traffic or not: 1.005, 1.008, 1.009, 1.010 where each has 0, 2, 4, 8 round trips and 0.8 s; 1.007 where all
+//! of them end when the link is at its limit. Who has a metered link pays for copies, so all but the first end there. BBR and uploads are
+//! the same within 0.003. No hold before the first trial: BBR 0.887 instead of 0.893 of the best link, 1 at most. In the namespaces, number 62
+//! (`simulate --random-from 62 --random 1`: 101 Mbit/s at 600 ms, four others) 28 and 30, once 84, without this, 32 to 52 where the first one
+//! ends early, too, 82.7 and 83.6 as it is; number 23 (64 Mbit/s at 120 ms beside 98 at 400) 72, 118 to 132.
 
 use std::time::{Duration, Instant};
 
@@ -28,13 +30,23 @@ pub(super) struct Trial {
     /// The channel was at its limit since it came, and in this trial.
     is_known: bool,
     is_found: bool,
+    /// It was at its limit before this trial.
+    was_known: bool,
     /// When a packet was last copied.
     copied_at: Option<Instant>,
 }
 
 impl Trial {
     pub fn new(now: Instant) -> Trial {
-        Trial { at: now, until: None, pause: PAUSE_MIN, is_known: false, is_found: false, copied_at: None }
+        Trial {
+            at: now,
+            until: None,
+            pause: PAUSE_MIN,
+            is_known: false,
+            is_found: false,
+            was_known: false,
+            copied_at: None,
+        }
     }
 
     /// The channel is down: who knows what it brings when it comes back.
@@ -53,7 +65,9 @@ impl Trial {
         self.is_known = true;
         if !self.is_found {
             self.is_found = true;
-            self.until = self.until.map(|until| until.min(now + TIME));
+            if self.was_known {
+                self.until = self.until.map(|until| until.min(now + TIME));
+            }
         }
     }
 
@@ -61,7 +75,7 @@ impl Trial {
     pub fn begin(&mut self, now: Instant, min_rtt: Duration) {
         if self.until.is_none() && now >= self.at {
             self.until = Some(now + TIME + min_rtt * ROUNDS);
-            self.is_found = false;
+            (self.is_found, self.was_known) = (false, self.is_known);
         }
     }
 
@@ -117,11 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_was_never_at_its_limit_is_tried_at_once_until_it_was_or_for_eight_round_trips() {
+    fn a_link_that_was_never_at_its_limit_is_tried_at_once_for_eight_round_trips() {
         let t = Instant::now();
         let mut trial = Trial::new(t);
         trial.on_change(t);
-        assert_eq!(copied(&mut trial, t, (0, 5_000), 1_000), Some((0, 1_800)));
+        assert_eq!(
+            copied(&mut trial, t, (0, 5_000), 1_000),
+            Some((0, 4_000)),
+            "at a limit that is none, perhaps"
+        );
         let mut trial = Trial::new(t);
         trial.on_change(t);
         assert_eq!(copied(&mut trial, t, (0, 8_000), u32::MAX), Some((0, 4_000)));
